@@ -1,0 +1,125 @@
+"""What happened to one response: the segments in which it was sampled, and how they join.
+
+A response may be interrupted by weight updates. Each uninterrupted piece is a ``Segment`` sampled
+by one policy version; joined in token order, the segments' log-probs are the behaviour log-probs
+of CoPRIS (arXiv 2511.05589, cross-stage importance sampling).
+"""
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from copris_core.rollout.states import check_move
+
+
+class Status(Enum):
+    """Where a response stands."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    PAUSED = auto()
+    FINISHED = auto()
+
+
+MOVES = {
+    Status.WAITING: frozenset({Status.RUNNING}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.FINISHED}),
+    Status.PAUSED: frozenset({Status.RUNNING}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Tokens that one policy version sampled without interruption."""
+
+    tokens: "array[int]"
+    """[T] token ids, 4 bytes each."""
+    logps: "array[float]"
+    """[T] log-probs that the sampling engine reported for them, float32."""
+    version: int
+    """Policy version (number of weight updates so far) that sampled them."""
+
+    @classmethod
+    def sampled(cls, tokens: Sequence[int], logps: Sequence[float], version: int) -> "Segment":
+        """Check one engine output and pack it.
+
+        Raises:
+            ValueError: the engine returned a log-prob too few, too many, or one that is not a number.
+        """
+        if len(tokens) != len(logps):
+            raise ValueError(
+                f"the engine returned {len(tokens)} tokens but {len(logps)} log-probs; "
+                "set actor_rollout_ref.rollout.calculate_log_probs=True"
+            )
+        if any(math.isnan(logp) for logp in logps):
+            raise ValueError("the engine returned a NaN log-prob: its weights or its KV cache are damaged")
+        return cls(tokens=array("i", tokens), logps=array("f", logps), version=version)
+
+
+@dataclass(slots=True, kw_only=True)
+class Trajectory:
+    """One response, sampled in segments. Every status change goes through ``_move``.
+
+    Invariant: the segments hold every token that an engine has delivered, and never more than
+    ``max_tokens`` of them.
+    """
+
+    prompt: tuple[int, ...]
+    """Prompt token ids."""
+    max_tokens: int
+    """Budget of response tokens over all segments together."""
+    segments: list[Segment] = field(default_factory=list)
+    """Sampled pieces in token order; empty pieces are not kept."""
+    status: Status = Status.WAITING
+    """Where the response stands."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Response tokens so far."""
+        return sum(len(segment.tokens) for segment in self.segments)
+
+    @property
+    def remaining_tokens(self) -> int:
+        """Response tokens that the budget still allows."""
+        return self.max_tokens - self.num_tokens
+
+    @property
+    def oldest_version(self) -> int | None:
+        """Policy version of the first token; None while there is none."""
+        return self.segments[0].version if self.segments else None
+
+    def start(self) -> list[int]:
+        """Begin or resume sampling; return the tokens to prefill (prompt and everything so far)."""
+        self._move(Status.RUNNING)
+        return [*self.prompt, *self.tokens()]
+
+    def absorb(self, segment: Segment, *, finished: bool) -> None:
+        """Take one engine output. An interrupted response that used its budget is finished.
+
+        Raises:
+            ValueError: the engine returned more tokens than were left in the budget.
+            IllegalMoveError: the response is not running.
+        """
+        if len(segment.tokens) > self.remaining_tokens:
+            raise ValueError(f"{len(segment.tokens)} tokens came back, {self.remaining_tokens} were left")
+        done = finished or len(segment.tokens) == self.remaining_tokens
+        self._move(Status.FINISHED if done else Status.PAUSED)
+        if len(segment.tokens):
+            self.segments.append(segment)
+
+    def tokens(self) -> list[int]:
+        """[T] response tokens, joined."""
+        return [token for segment in self.segments for token in segment.tokens]
+
+    def logps(self) -> list[float]:
+        """[T] behaviour log-probs, joined in token order."""
+        return [logp for segment in self.segments for logp in segment.logps]
+
+    def versions(self) -> list[int]:
+        """[T] policy version that sampled each token."""
+        return [segment.version for segment in self.segments for _ in segment.tokens]
+
+    def _move(self, to: Status) -> None:
+        self.status = check_move(MOVES, self.status, to, "response")

@@ -1,0 +1,186 @@
+"""``copris check``: what a run would do, said before anything starts, and what it may not do.
+
+Reads the rows and looks at the model folder, so that a bad file costs seconds, not a start of the
+stack. This file refuses to change anything.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from omegaconf import DictConfig
+
+from copris_core.tasks import Row, get_task
+from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
+from copris_core.verl_adapter.reading import number, optional, text
+
+ROLLOUT: Final = "actor_rollout_ref.rollout"
+ACTOR: Final = "actor_rollout_ref.actor"
+MUCH_STALENESS: Final = 1.0
+"""Interruptions per response above which most tokens are older than the policy they train."""
+
+
+def check(run: RunConfig, cfg: DictConfig) -> list[str]:
+    """Refuse what cannot work, and say what would happen.
+
+    Args:
+        run: the typed choices.
+        cfg: the derived config.
+
+    Returns:
+        Lines with rich markup.
+
+    Raises:
+        ConfigError: two choices contradict each other, or a file is missing.
+        TaskDataError: a data file is missing or malformed; the message names the line.
+    """
+    _refuse_given_files(cfg)
+    _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
+    _refuse_biased_ratio(run, cfg)
+    _refuse_lost_advantages(run, cfg)
+    train_rows, validation_rows = _rows(run.task)
+    if len(train_rows) < run.plan.prompts:
+        raise ConfigError(
+            f"task={run.task.name} has {len(train_rows)} training rows, fewer than the "
+            f"{run.plan.prompts} prompts of a step: lower data.train_batch_size or add rows"
+        )
+    return [
+        *_choices(run),
+        f"rows           {len(train_rows)} training, {len(validation_rows)} validation",
+        *_arithmetic(run),
+        *_warnings(run),
+    ]
+
+
+def _rows(choice: TaskChoice) -> tuple[list[Row], list[Row]]:
+    try:
+        task = get_task(choice.name, **choice.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"task={choice.name}: {error}") from error
+    return task.train_rows(), task.validation_rows()
+
+
+def _refuse_given_files(cfg: DictConfig) -> None:
+    for key in ("data.train_files", "data.val_files"):
+        if optional(cfg, key, str) is not None:
+            raise ConfigError(
+                f"{key} is written by the run itself: use task=gsm8k task.path=FILE, or remove it"
+            )
+
+
+def _max_positions(model: Path) -> int | None:
+    if not (model / "config.json").is_file():
+        raise ConfigError(
+            f"policy.path={model} has no config.json: give the folder of a Hugging Face checkpoint"
+        )
+    described: Any = json.loads((model / "config.json").read_text())
+    positions = described.get("max_position_embeddings")
+    return int(positions) if positions else None
+
+
+def _refuse_lengths(run: RunConfig, cfg: DictConfig, *, positions: int | None) -> None:
+    prompt, response = (
+        number(cfg, "data.max_prompt_length"),
+        number(cfg, "data.max_response_length"),
+    )
+    limit = number(cfg, f"{ROLLOUT}.max_model_len")
+    needed = f"prompt {prompt} + response {response} tokens exceed"
+    if prompt + response > limit:
+        raise ConfigError(
+            f"{needed} {ROLLOUT}.max_model_len={limit}: remove that key, or lower "
+            "data.max_response_length"
+        )
+    if positions is not None and prompt + response > positions:
+        raise ConfigError(
+            f"{needed} the {positions} positions of {run.policy.path}: lower "
+            "data.max_response_length"
+        )
+    packed = number(cfg, f"{ACTOR}.ppo_max_token_len_per_gpu")
+    if optional(cfg, f"{ACTOR}.use_dynamic_bsz", bool) and prompt + response > packed:
+        raise ConfigError(
+            f"{needed} {ACTOR}.ppo_max_token_len_per_gpu={packed}: raise it, one response must fit"
+        )
+
+
+def _refuse_biased_ratio(run: RunConfig, cfg: DictConfig) -> None:
+    """Truncated sampling renormalises what the engine sampled with; the trainer does not."""
+    if run.correction.name != "cross_stage":
+        return
+    top_p, top_k = optional(cfg, f"{ROLLOUT}.top_p", float), optional(cfg, f"{ROLLOUT}.top_k", int)
+    if top_p != 1.0 or top_k != -1:
+        raise ConfigError(
+            f"correction=cross_stage with top_p={top_p}, top_k={top_k} has a biased ratio: set "
+            f"{ROLLOUT}.top_p=1 {ROLLOUT}.top_k=-1, or correction=none"
+        )
+    if not optional(cfg, f"{ROLLOUT}.calculate_log_probs", bool):
+        raise ConfigError(
+            f"correction=cross_stage needs {ROLLOUT}.calculate_log_probs=true: the ratio is taken "
+            "against the engine's log-probs"
+        )
+
+
+def _refuse_lost_advantages(run: RunConfig, cfg: DictConfig) -> None:
+    """Pruning needs advantages before any forward pass, so it works them out as GRPO does."""
+    if run.pruning.rule is None:
+        return
+    if text(cfg, "algorithm.adv_estimator") != "grpo":
+        raise ConfigError(
+            f"pruning={run.pruning.name} prunes by GRPO's advantages: set "
+            "algorithm.adv_estimator=grpo, or pruning=none"
+        )
+    if optional(cfg, "algorithm.use_kl_in_reward", bool):
+        raise ConfigError(
+            f"pruning={run.pruning.name} needs the reward before any forward pass: set "
+            f"algorithm.use_kl_in_reward=false and {ACTOR}.use_kl_loss=true, or pruning=none"
+        )
+
+
+def _choices(run: RunConfig) -> Iterator[str]:
+    clip = run.clip.bounds
+    yield f"[bold]{run.experiment_name}[/bold], seed {run.seed}"
+    yield (
+        f"choices        strategy {run.strategy.name}, correction {run.correction.name}, "
+        f"pruning {run.pruning.name}, clip {clip.low}/{clip.high}/{clip.dual}"
+    )
+    yield (
+        f"               task {run.task.name}, policy {run.policy.name}, platform "
+        f"{run.platform.name} x {run.platform.devices}"
+    )
+
+
+def _arithmetic(run: RunConfig) -> Iterator[str]:
+    plan = run.plan
+    yield (
+        f"each step      {plan.prompts} prompts x {plan.group_size} = {plan.samples} samples, "
+        f"of which {plan.trained_rows} are trained on"
+    )
+    yield (
+        f"               {plan.mini_batches} mini-batches of {plan.rows_per_mini_batch} rows "
+        f"({plan.groups_per_mini_batch} groups), {plan.epochs} epoch{'s' * (plan.epochs > 1)}"
+    )
+    yield (
+        f"the run        {plan.steps} steps, {plan.optimizer_updates_total} optimizer updates, "
+        f"{plan.steps * plan.samples} samples"
+    )
+    if plan.concurrency is not None:
+        yield (
+            f"in flight      {plan.concurrency}; interruptions per response "
+            f"{plan.concurrency}/{plan.samples} = {plan.interruptions_per_response:.2f}"
+        )
+
+
+def _warnings(run: RunConfig) -> Iterator[str]:
+    plan = run.plan
+    mark = "[yellow]note[/yellow]           "
+    if plan.interruptions_per_response > MUCH_STALENESS:
+        yield (
+            f"{mark}above {MUCH_STALENESS:g} interruption per response most tokens are stale: "
+            "lower strategy.concurrency or raise data.train_batch_size"
+        )
+    if plan.concurrency is not None and plan.concurrency < plan.group_size:
+        yield f"{mark}{plan.concurrency} in flight is less than one group of {plan.group_size}"
+    if run.strategy.name == "copris" and run.correction.name == "none":
+        yield f"{mark}correction=none forgets which policy sampled a token: an ablation"
+    if run.pruning.rule is not None and run.pruning.rule.zero_variance == "drop":
+        yield f"{mark}zero_variance=drop may train on fewer rows than said above"

@@ -1,0 +1,229 @@
+"""The choices of a run as typed, validated values.
+
+Every choice is checked here, in its ``__post_init__``, before anything heavy starts. This file
+refuses to know Hydra: ``door.py`` reads the YAML and builds these.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from copris_core.losses.policy import Clip
+from copris_core.pruning import PruningConfig, allocated_prompts, keep_count
+from copris_core.verl_adapter.batch_plan import BatchPlan
+from copris_core.verl_adapter.errors import ConfigError
+
+__all__ = [
+    "BatchPlan",
+    "ClipChoice",
+    "ConfigError",
+    "CorrectionConfig",
+    "PlatformChoice",
+    "PolicyChoice",
+    "PruningChoice",
+    "RunConfig",
+    "StrategyConfig",
+    "TaskChoice",
+]
+
+STRATEGIES: Final = ("sync", "copris")
+CORRECTIONS: Final = ("none", "cross_stage")
+PRUNINGS: Final = ("none", "cppo")
+PLATFORMS: Final = ("cpu", "gpu")
+
+
+def _one_of(key: str, value: object, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise ConfigError(f"{key}={value} is unknown: use one of {', '.join(options)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyConfig:
+    """Who runs, who waits: how the responses of a step are sampled."""
+
+    name: str
+    """``sync``: all of a batch, to the end. ``copris``: N' at a time, unfinished ones go on."""
+    concurrency: int | None
+    """N', responses in flight over all replicas; None with ``sync``."""
+
+    def __post_init__(self) -> None:
+        """Refuse a missing, superfluous or empty concurrency.
+
+        Raises:
+            ConfigError: see above.
+        """
+        _one_of("strategy", self.name, STRATEGIES)
+        if self.name == "sync" and self.concurrency is not None:
+            raise ConfigError(
+                f"strategy.concurrency={self.concurrency} does nothing with strategy=sync: "
+                "add strategy=copris, or remove it"
+            )
+        if self.name == "copris" and self.concurrency is None:
+            raise ConfigError("strategy=copris needs strategy.concurrency: set it to 1 or more")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ConfigError(
+                f"strategy.concurrency={self.concurrency} samples nothing: set it to 1 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionConfig:
+    """Against which policy the importance ratio is taken."""
+
+    name: str
+    """``cross_stage``: the policy that sampled each token. ``none``: the policy of the update."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown name.
+
+        Raises:
+            ConfigError: see above.
+        """
+        _one_of("correction", self.name, CORRECTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningChoice:
+    """Which rows are trained on."""
+
+    name: str
+    """``none``: all. ``cppo``: those with the largest |advantage|."""
+    rule: PruningConfig | None
+    """How many are kept, and of what; None with ``none``."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown name, a missing and a superfluous rule.
+
+        Raises:
+            ConfigError: see above.
+        """
+        _one_of("pruning", self.name, PRUNINGS)
+        if self.name == "none" and self.rule is not None:
+            raise ConfigError(
+                f"pruning.pruning_rate={self.rule.pruning_rate} does nothing with pruning=none: "
+                "add pruning=cppo, or remove it"
+            )
+        if self.name == "cppo" and self.rule is None:
+            raise ConfigError("pruning=cppo needs pruning.pruning_rate: the paper uses 0.5")
+
+    def drawn_prompts(self, prompts: int) -> int:
+        """Prompts to draw for a step of ``prompts``; more only with ``allocation``.
+
+        Raises:
+            ConfigError: the number is not whole.
+        """
+        if self.rule is None or not self.rule.allocation:
+            return prompts
+        try:
+            return allocated_prompts(prompts, self.rule.pruning_rate)
+        except ValueError as error:
+            raise ConfigError(f"pruning.allocation: {error}") from error
+
+    def trained_rows(self, drawn_prompts: int, group_size: int) -> int:
+        """Rows of a step that are trained on, at most."""
+        if self.rule is None:
+            return drawn_prompts * group_size
+        if self.rule.scope == "group":
+            return drawn_prompts * keep_count(group_size, self.rule.pruning_rate)
+        return keep_count(drawn_prompts * group_size, self.rule.pruning_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipChoice:
+    """The trust region by name."""
+
+    name: str
+    """``symmetric``, ``dapo``, or a file of your own."""
+    bounds: Clip
+    """The numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskChoice:
+    """Where rows come from and how a response is judged."""
+
+    name: str
+    """Name in the registry of ``copris_core.tasks``."""
+    options: Mapping[str, object]
+    """Everything else the task's YAML says, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyChoice:
+    """The model to train."""
+
+    name: str
+    """``tiny_days``: the packaged checkpoint. ``hf``: a local folder."""
+    path: Path
+    """Folder with config.json, weights and tokenizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformChoice:
+    """What it runs on."""
+
+    name: str
+    """``cpu`` or ``gpu``."""
+    devices: int
+    """Replicas: logical slots on CPU, GPUs of one node otherwise."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown name.
+
+        Raises:
+            ConfigError: see above.
+        """
+        _one_of("platform", self.name, PLATFORMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run chose."""
+
+    experiment_name: str
+    """Names the run folder and the row of the report."""
+    seed: int
+    """Seed of the data order, the sampler, the trainer and tie-breaking."""
+    run_root: Path
+    """Folder under which ``<experiment_name>/<time>`` is made."""
+    run_dir: Path | None
+    """An explicit run folder, instead of a made one."""
+    record_trajectories: bool
+    """Write every trained response, with log-probs and policy versions, to the run folder."""
+    strategy: StrategyConfig
+    """How responses are sampled."""
+    correction: CorrectionConfig
+    """What the importance ratio is taken against."""
+    pruning: PruningChoice
+    """Which rows are trained on."""
+    clip: ClipChoice
+    """Trust region."""
+    task: TaskChoice
+    """Rows and verifier."""
+    policy: PolicyChoice
+    """Model."""
+    platform: PlatformChoice
+    """Hardware."""
+    plan: BatchPlan
+    """Batch arithmetic; says how many steps there are."""
+
+    def __post_init__(self) -> None:
+        """Refuse an experiment name that is no folder name, and a negative seed.
+
+        Raises:
+            ConfigError: see above.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.experiment_name, re.ASCII):
+            raise ConfigError(
+                f"experiment_name={self.experiment_name!r} names a folder: use letters, digits, "
+                "_, - and ."
+            )
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed} is negative: set it to 0 or more")
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps of the run."""
+        return self.plan.steps

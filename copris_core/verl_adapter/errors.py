@@ -1,0 +1,5 @@
+"""What the user sees when a choice is wrong."""
+
+
+class ConfigError(ValueError):
+    """A key or a combination of choices is wrong; the message is one line that says the mend."""

@@ -1,0 +1,102 @@
+"""The run's own record: one row of metrics per step, and what the run is doing now.
+
+Translates verl's metric names into ours; computes nothing but sums of what verl measured.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import transfer_queue as tq
+from transfer_queue import KVBatchMeta
+
+from copris_core.losses.importance import LAG_BUCKETS, merge_lag_statistics
+from copris_core.report.run_folder import RunFolder
+
+PHASE_FILE = "phase.txt"
+TRAJECTORY_FILE = "trajectories.jsonl"
+
+TIMINGS = {
+    "generate": ("prepare", "gen"),
+    "old_log_prob": ("old_log_prob",),
+    "ref": ("ref",),
+    "update": ("update_actor",),
+    "weight_sync": ("update_weights",),
+}
+"""Phase of a step -> verl's timers that belong to it; the rest of the step is "other"."""
+
+UPDATE_METRICS = {
+    "actor/pg_clipfrac": "update/clip_fraction",
+    "actor/ppo_kl": "update/behaviour_kl",
+    "actor/grad_norm": "update/grad_norm",
+    "actor/entropy": "update/entropy",
+    "actor/kl_loss": "update/kl_loss",
+}
+"""verl's name -> ours, copied as they are."""
+
+
+class RunRecord:
+    """Writes metrics.jsonl and the phase line of one run."""
+
+    def __init__(self, folder: Path, started_s: float) -> None:
+        """``started_s``: Unix time of the launch, from which ``time_s`` counts."""
+        self._folder = RunFolder(path=folder)
+        self._started_s = started_s
+
+    def phase(self, text: str) -> None:
+        """Say in one line what the run is doing."""
+        (self._folder.path / PHASE_FILE).write_text(text)
+
+    def write(self, step: int, row: Mapping[str, float]) -> None:
+        """Append one row."""
+        self._folder.append_metrics(
+            {"step": step, "time_s": time.time() - self._started_s, **row}
+        )
+
+    def write_trajectories(self, step: int, batch: KVBatchMeta) -> None:
+        """Append every trained response with its tokens, log-probs and versions."""
+        names = ["prompts", "responses", "response_mask", "rollout_log_probs", "policy_version"]
+        data = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=names
+        )
+        with (self._folder.path / TRAJECTORY_FILE).open("a") as file:
+            for i, key in enumerate(batch.keys):
+                fields = {name: data[name][i].tolist() for name in names if name in data}
+                file.write(json.dumps({"step": step, "key": key, **fields}) + "\n")
+
+
+def phase_seconds(timing_raw: Mapping[str, float]) -> dict[str, float]:
+    """Seconds per phase of one step; together they are the step."""
+    row = {
+        f"timing_s/{phase}": sum(timing_raw.get(name, 0.0) for name in timers)
+        for phase, timers in TIMINGS.items()
+    }
+    row["timing_s/other"] = max(0.0, timing_raw["step"] - sum(row.values()))
+    row["timing_s/step"] = timing_raw["step"]
+    return row
+
+
+def update_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """What the actor measured in its forward passes; takes the raw sums out of ``metrics``."""
+    sums = {
+        name.removeprefix("actor/"): metrics.pop(name)
+        for name in list(metrics)
+        if name.startswith((*(f"actor/lag{lag}/" for lag in LAG_BUCKETS), "actor/logprob_gap/"))
+    }
+    row = merge_lag_statistics([{k: v for k, v in sums.items() if k.startswith("lag")}])
+    if sums.get("logprob_gap/tokens"):
+        row["logprob_gap/max"] = sums["logprob_gap/max"]
+        row["logprob_gap/mean"] = sums["logprob_gap/abs_sum"] / sums["logprob_gap/tokens"]
+    return row | {ours: metrics[name] for name, ours in UPDATE_METRICS.items() if name in metrics}
+
+
+def length_metrics(lengths: Sequence[int], name: str) -> dict[str, float]:
+    """Mean and quantiles of response lengths, in tokens."""
+    ordered = sorted(lengths)
+    quantiles = {
+        f"length/{name}_p{q}": ordered[min(len(ordered) - 1, q * len(ordered) // 100)]
+        for q in (50, 90, 99)
+    }
+    return {f"length/{name}_mean": sum(ordered) / len(ordered), **quantiles}

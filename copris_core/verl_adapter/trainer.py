@@ -1,0 +1,251 @@
+"""The trainer modes: verl's own training loop, with our methods, our gate and our record in its hooks.
+
+``copris_sync`` is verl's synchronous trainer; ``copris`` samples through the gate. The loop itself,
+``PPOTrainer.fit`` and ``_step_once``, stays verl's.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils.debug import marked_timer
+
+from copris_core.methods import CPPO, Method, SampledBatch, Selection
+from copris_core.pruning import PruningConfig
+from copris_core.staleness import staleness_metrics
+from copris_core.verl_adapter import losses  # noqa: F401  registers the policy loss
+from copris_core.verl_adapter.client import GateClient
+from copris_core.verl_adapter.fields import CURRENT_VERSION, VERSION_FIELD
+from copris_core.verl_adapter.records import (
+    RunRecord,
+    length_metrics,
+    phase_seconds,
+    update_metrics,
+)
+from copris_core.verl_adapter.worker import GateWorker
+
+
+def methods_of(config: DictConfig) -> list[Method]:
+    """The methods that the config turns on, in the order in which they act."""
+    if config.pruning.name == "none":
+        return []
+    rule = {name: config.pruning[name] for name in ("pruning_rate", "scope", "zero_variance")}
+    return [
+        CPPO(
+            config=PruningConfig(**rule),
+            normalise_by_std=config.algorithm.norm_adv_by_std_in_grpo,
+            seed=config.seed,
+        )
+    ]
+
+
+class RecipeTrainer(PPOTrainer):
+    """verl's trainer plus methods and record; says nothing about how responses are sampled."""
+
+    def __init__(self, config: DictConfig) -> None:
+        """Build verl's trainer and the methods that its config turns on."""
+        super().__init__(config)
+        self.methods = methods_of(config)
+        self.record = RunRecord(Path(config.run.dir), config.run.started_s)
+        self._row: dict[str, float] = {}
+        self._advantages_are_set = False
+        self._has_begun = False
+
+    @property
+    def current_version(self) -> int:
+        """Weight updates so far: what the engine samples with, and what is updated next."""
+        return self.global_steps - 1
+
+    # ---- verl's hooks ----
+
+    def _init_resource_pool_mgr(self) -> None:
+        super()._init_resource_pool_mgr()
+        self.record.phase("loading the policy")
+        for role in self.role_worker_mapping:
+            self.role_worker_mapping[role] = ray.remote(GateWorker)
+
+    def on_validate_begin(self) -> None:
+        """Say so."""
+        self.record.phase("validating")
+
+    def on_validate_end(self) -> None:
+        """Before training there is no step whose row the validation could join."""
+        if not self._has_begun:
+            self.record.write(self.global_steps, self._validation)
+
+    def on_train_begin(self) -> None:
+        """Nothing is drawn ahead."""
+        self._has_begun = True
+
+    def on_step_begin(self) -> None:
+        """A fresh row."""
+        self._row = {}
+        self.record.phase(f"step {self.global_steps}: generating")
+
+    # ---- between sampling and the first forward pass ----
+
+    def _balance_batch(self, batch: KVBatchMeta, metrics: dict[str, Any], **kwargs: Any) -> Any:
+        """verl's first touch of a sampled batch: here the methods act on it."""
+        self.record.phase(f"step {self.global_steps}: updating")
+        data = self._fetch(batch, ["uid", "rm_scores"])
+        reward_B = torch.stack([scores.sum() for scores in data["rm_scores"].unbind()])
+        self._describe_sampled(batch, reward_B)
+        self._advantages_are_set = False
+        for method in self.methods:
+            sampled = SampledBatch(
+                step=self.global_steps, keys=batch.keys, uids=list(data["uid"]), reward_B=reward_B
+            )
+            batch = self._carry_out(method.on_batch_sampled(sampled), batch)
+        self._describe_trained(batch)
+        return super()._balance_batch(batch, metrics, **kwargs)
+
+    def _carry_out(self, selection: Selection, batch: KVBatchMeta) -> KVBatchMeta:
+        """Forget the rows that were not selected; store the advantages of those that were."""
+        self._row.update(selection.metrics)
+        kept = [batch.keys[i] for i in selection.kept]
+        dropped = sorted(set(batch.keys).difference(kept))
+        if dropped:
+            tq.kv_clear(keys=dropped, partition_id=batch.partition_id)
+        batch = batch.select_keys(kept)
+        mask = self._fetch(batch, ["response_mask"])["response_mask"]
+        rows = [adv * m.float() for adv, m in zip(selection.adv_B, mask.unbind(), strict=True)]
+        adv_BT = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+        fields = TensorDict({"advantages": adv_BT, "returns": adv_BT.clone()}, batch_size=len(kept))
+        tq.kv_batch_put(keys=kept, partition_id=batch.partition_id, fields=fields)
+        self._advantages_are_set = True
+        return batch
+
+    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        if self._advantages_are_set:  # from the full groups: recomputing on the kept rows is wrong
+            return batch
+        return super()._compute_advantage(batch, metrics)
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        batch.extra_info[CURRENT_VERSION] = self.current_version
+        return super()._update_actor(batch, metrics)
+
+    # ---- the record ----
+
+    def _describe_sampled(self, batch: KVBatchMeta, reward_B: torch.Tensor) -> None:
+        """Before pruning, so that reward and length are those of the policy."""
+        lengths = [tag["response_len"] for tag in batch.tags]
+        self._row.update(length_metrics(lengths, "sampled"))
+        self._row["reward/mean"] = reward_B.mean().item()
+        self._row.setdefault("samples/finished", len(lengths))
+        self._row.setdefault("tokens/generated", sum(lengths))
+
+    def _describe_trained(self, batch: KVBatchMeta) -> None:
+        lengths = [tag["response_len"] for tag in batch.tags]
+        self._row.update(length_metrics(lengths, "trained"))
+        self._row["samples/trained"] = len(lengths)
+        self._row["tokens/trained"] = sum(lengths)
+        actor = self.config.actor_rollout_ref.actor
+        rows_per_update = actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
+        self._row["optimizer/updates"] = -(-len(lengths) // rows_per_update) * actor.ppo_epochs
+        self._row.update(staleness_metrics(self._versions(batch), self.current_version))
+
+    def _versions(self, batch: KVBatchMeta) -> list[torch.Tensor]:
+        """Policy version of each token of each row; the synchronous loop knows only one."""
+        return [torch.full((tag["response_len"],), self.current_version) for tag in batch.tags]
+
+    def _compute_metrics(
+        self, batch: KVBatchMeta, metrics: dict[str, Any], timing_raw: dict[str, float],
+        global_steps: int, epoch: int,
+    ) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
+        self._row.update(phase_seconds(timing_raw))
+        self._row.update(update_metrics(metrics))
+        if "val/accuracy" in metrics:
+            self._row.update(self._validation)
+        metrics.update(self._row)
+        self.record.write(global_steps, self._row)
+        if self.config.run.record_trajectories:
+            self.record.write_trajectories(global_steps, batch)
+
+    def _val_metrics_update(
+        self, data_sources: Any, sample_uids: list[str], infos: dict[str, list[Any]],
+        *args: Any, **kwargs: Any,
+    ) -> dict[str, float]:
+        scores = [acc for acc in infos["acc"] if acc is not None]
+        self._validation = {
+            "val/accuracy": sum(scores) / len(scores), "val/n": len(set(sample_uids))
+        }
+        metrics = super()._val_metrics_update(data_sources, sample_uids, infos, *args, **kwargs)
+        return {**metrics, **self._validation}
+
+    def _fetch(self, batch: KVBatchMeta, fields: list[str]) -> TensorDict:
+        return tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=fields
+        )
+
+
+@register_trainer("copris_sync")
+class SyncTrainer(RecipeTrainer, PPOTrainerSync):
+    """verl's synchronous trainer with methods and record: the baseline."""
+
+    # verl gives synchronous semantics to this literal alone (trainer_base.py: trainer_mode != "sync").
+    trainer_mode = property(lambda self: "sync", lambda self, mode: None)
+
+    def prepare_step(self) -> dict[str, float]:
+        """Dispatch the batch; engines start on it at once, so it counts as generation."""
+        with marked_timer("prepare", self.timing_raw):
+            return super().prepare_step()
+
+
+@register_trainer("copris")
+class GateTrainer(RecipeTrainer):
+    """Samples through the gate: N' in flight, stop at B groups, update, resume the rest first."""
+
+    def get_llm_client(self) -> GateClient:
+        """Give agent loops the client that passes the gate."""
+        return self.llm_server_manager.get_client(client_cls=GateClient)
+
+    @property
+    def gate(self) -> ray.actor.ActorHandle:
+        """The router actor that holds the gate."""
+        return self.llm_server_manager.global_load_balancer
+
+    def on_init_end(self) -> None:
+        """The engines take the trainer's weights, a loaded checkpoint's included."""
+        self.replay_buffer.gate = self.gate
+        self.checkpoint_manager.update_weights(self.global_steps)
+
+    def prepare_step(self) -> dict[str, float]:
+        """Draws nothing: prompts are drawn on demand while the stage runs."""
+        return {}
+
+    def on_sample_begin(self) -> None:
+        """Open the gate: partials resume first."""
+        ray.get(self.gate.open.remote(self.current_version))
+
+    def on_sample_end(self) -> None:
+        """The gate has closed itself; abort what runs, and wait for every answer.
+
+        Requests that were admitted but have not reached an engine are refused by it and come back
+        as partials without new tokens.
+        """
+        self.checkpoint_manager.abort_replicas(reject_request=True)
+        ray.get(self.gate.drained.remote())
+        self._row.update(ray.get(self.gate.stage_report.remote()))
+        self.checkpoint_manager.sleep_replicas()
+
+    def on_step_end(self) -> None:
+        """New weights; engines accept requests again, the gate stays closed until the next stage."""
+        with marked_timer("update_weights", self.timing_raw):
+            self.checkpoint_manager.update_weights(self.global_steps)
+            self.checkpoint_manager.resume_generation_replicas()
+
+    def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
+        sizes = [self.config.actor_rollout_ref.rollout.n] * len(batch)
+        ray.get(self.gate.draw.remote(list(batch["uid"]), sizes))
+        return super()._submit_batch_to_rollout(batch)
+
+    def _versions(self, batch: KVBatchMeta) -> list[torch.Tensor]:
+        return list(self._fetch(batch, [VERSION_FIELD])[VERSION_FIELD].unbind())
