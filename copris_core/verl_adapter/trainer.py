@@ -87,13 +87,13 @@ class RecipeTrainer(PPOTrainer):
     def on_step_begin(self) -> None:
         """A fresh row."""
         self._row = {}
-        self.record.phase(f"step {self.global_steps}: generating")
+        self.record.phase("generating", step=self.global_steps)
 
     # ---- between sampling and the first forward pass ----
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict[str, Any], **kwargs: Any) -> Any:
         """verl's first touch of a sampled batch: here the methods act on it."""
-        self.record.phase(f"step {self.global_steps}: updating")
+        self.record.phase("updating", step=self.global_steps)
         data = self._fetch(batch, ["uid", "rm_scores"])
         reward_B = torch.stack([scores.sum() for scores in data["rm_scores"].unbind()])
         self._describe_sampled(batch, reward_B)
@@ -136,7 +136,7 @@ class RecipeTrainer(PPOTrainer):
     def _describe_sampled(self, batch: KVBatchMeta, reward_B: torch.Tensor) -> None:
         """Before pruning, so that reward and length are those of the policy."""
         lengths = [tag["response_len"] for tag in batch.tags]
-        self._row.update(length_metrics(lengths, "sampled"))
+        self._row.update(length_metrics(lengths, "drawn"))
         self._row["reward/mean"] = reward_B.mean().item()
         self._row.setdefault("samples/finished", len(lengths))
         self._row.setdefault("tokens/generated", sum(lengths))
@@ -161,7 +161,8 @@ class RecipeTrainer(PPOTrainer):
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self._row.update(phase_seconds(timing_raw))
-        self._row.update(update_metrics(metrics))
+        forwards = int(self._row["optimizer/updates"]) * self.config.platform.devices
+        self._row.update(update_metrics(metrics, num_forwards=forwards))
         if "val/accuracy" in metrics:
             self._row.update(self._validation)
         metrics.update(self._row)

@@ -1,0 +1,1 @@
+"""Hydra config groups: one group a choice, one file an option. Data only, no code."""

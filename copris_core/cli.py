@@ -1,0 +1,200 @@
+"""The ``copris`` command: the first word picks what to do, the rest are Hydra overrides.
+
+Heavy imports happen inside the branch that needs them. What the user did wrong is one line on
+stderr and exit code 2; what nobody expected is a traceback.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from copris_core.verl_adapter.config import RunConfig
+
+USAGE: Final = """\
+copris: RL recipes for LLM reasoning on stock verl
+
+  copris check   [key=value ...]   say what a run would do, and refuse what cannot work
+  copris train   [key=value ...]   check, then train
+  copris compare NAME NAME ... [--out DIR] [key=value ...]
+                                   train experiments one after another, write one report
+
+  copris COMMAND --help            more about one command
+"""
+
+KEYS_HELP: Final = """\
+Keys are Hydra overrides of configs/train.yaml:
+  experiment=grpo|copris|cppo|copris_cppo      a named run
+  strategy=sync|copris  strategy.concurrency=N correction=none|cross_stage
+  pruning=none|cppo     pruning.pruning_rate=P clip=symmetric|dapo
+  task=days|gsm8k       task.path=FILE         policy=tiny_days|hf  policy.path=FOLDER
+  platform=cpu|gpu      platform.devices=N     seed=N  run.dir=FOLDER  mini_batches=N
+  trainer.total_training_steps=N, data.train_batch_size=N, and every other key of verl
+"""
+
+CHECK_HELP: Final = f"""\
+copris check [key=value ...]
+
+Reads the config, the data and the model folder, prints the batch arithmetic and refuses
+contradictions. Starts nothing and writes nothing.
+
+{KEYS_HELP}"""
+
+TRAIN_HELP: Final = f"""\
+copris train [key=value ...]
+
+Checks, then trains. Writes runs/<experiment_name>/<time>/ with config.yaml, metrics.jsonl and
+summary.json.
+
+{KEYS_HELP}"""
+
+COMPARE_HELP: Final = f"""\
+copris compare NAME NAME ... [--out DIR] [key=value ...]
+
+Trains each named experiment with the same seed, data order and overrides, and writes report.json,
+compare.png and report.html to DIR (default runs/compare). The first name is the baseline.
+
+  copris compare grpo copris cppo trainer.total_training_steps=10
+
+{KEYS_HELP}"""
+
+DEFAULT_OUT: Final = Path("runs/compare")
+RUN_FAILED: Final = 1
+USER_ERROR: Final = 2
+INTERRUPTED: Final = 130
+STACK: Final = ("hydra", "omegaconf", "rich", "yaml", "ray", "verl")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        words: the command line without the program's name; None reads ``sys.argv``.
+
+    Returns:
+        Exit code: 0 done, 1 the run died, 2 the user can mend it, 130 interrupted.
+    """
+    command, *rest = [*(sys.argv[1:] if words is None else words)] or ["--help"]
+    if command in ("-h", "--help", "help"):
+        return _say(USAGE)
+    if command not in COMMANDS:
+        return _complain(f"unknown command {command}: use {', '.join(COMMANDS)}")
+    run, help_text = COMMANDS[command]
+    if "-h" in rest or "--help" in rest:
+        return _say(help_text)
+    return guarded(run, rest)
+
+
+def run_recipe(experiment: str, words: Sequence[str]) -> int:
+    """Train as ``copris train`` does, with an experiment to fall back on when none is named."""
+    named = any(word.startswith("experiment=") for word in words)
+    return main(["train", *([] if named else [f"experiment={experiment}"]), *words])
+
+
+def guarded(run: Callable[[list[str]], int], words: list[str]) -> int:
+    """Run a command; turn what the user can mend into one line, and Ctrl-C into its exit code."""
+    from copris_core.tasks import TaskDataError
+    from copris_core.verl_adapter.errors import ConfigError, TrainingError
+
+    try:
+        return run(words)
+    except (ConfigError, TaskDataError) as error:
+        return _complain(str(error))
+    except TrainingError as error:
+        return _complain(str(error), code=RUN_FAILED)
+    except ModuleNotFoundError as error:
+        if error.name not in STACK:
+            raise
+        return _complain(f"{error.name} is missing: pip install 'copris[cpu]', or see README.md")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _check(words: list[str]) -> int:
+    _checked(words)
+    return 0
+
+
+def _train(words: list[str]) -> int:
+    from copris_core.verl_adapter.launch import train
+
+    cfg, run = _checked(words)
+    _print([f"run folder     {train(cfg, run)}"])
+    return 0
+
+
+def _checked(words: list[str]) -> tuple["DictConfig", "RunConfig"]:
+    """Read the choices, refuse what cannot work and print what would happen."""
+    from copris_core.verl_adapter.check import check
+    from copris_core.verl_adapter.door import enter
+
+    cfg, run = enter(words)
+    _print(check(run, cfg))
+    return cfg, run
+
+
+def _print(lines: Sequence[str]) -> None:
+    from rich.console import Console
+
+    for line in lines:
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+def _compare(words: list[str]) -> int:
+    names, overrides, out = split_compare(words)
+
+    from copris_core.verl_adapter.compare_runs import compare
+
+    exit_code: int = compare(names, overrides, out)
+    return exit_code
+
+
+def split_compare(words: Sequence[str]) -> tuple[list[str], list[str], Path]:
+    """Split the words of ``compare`` into experiment names, overrides and the report's folder.
+
+    Raises:
+        ConfigError: no name, a key that compare sets itself, or ``--out`` without a folder.
+    """
+    from copris_core.verl_adapter.errors import ConfigError
+
+    rest, out = [*words], DEFAULT_OUT
+    if "--out" in rest:
+        place = rest.index("--out")
+        if place + 1 == len(rest):
+            raise ConfigError("--out needs a folder: --out runs/mine")
+        out = Path(rest[place + 1])
+        del rest[place : place + 2]
+    names = [word for word in rest if "=" not in word and not word.startswith(("+", "~", "-"))]
+    overrides = [word for word in rest if word not in names]
+    if not names:
+        raise ConfigError("name the experiments to compare: copris compare grpo copris cppo")
+    for word in overrides:
+        if word.startswith(("experiment=", "run.dir=", "run.root=")):
+            raise ConfigError(
+                f"{word}: compare sets it for each run; name experiments alone, the folder by --out"
+            )
+    return names, overrides, out
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(text)
+    return 0
+
+
+def _complain(message: str, *, code: int = USER_ERROR) -> int:
+    sys.stderr.write(f"copris: {message}\n")
+    return code
+
+
+COMMANDS: Final[dict[str, tuple[Callable[[list[str]], int], str]]] = {
+    "check": (_check, CHECK_HELP),
+    "train": (_train, TRAIN_HELP),
+    "compare": (_compare, COMPARE_HELP),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

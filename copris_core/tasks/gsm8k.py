@@ -1,0 +1,137 @@
+r"""GSM8K: grade-school word problems with one number as the answer.
+
+Rows come from the hub or from a local jsonl or parquet file with the columns ``question`` and
+``answer`` (``... #### 72``, or the bare number). Validation rows come from ``val_path``; without
+it, from the hub's own test split, or from the last ``val_rows`` rows of the local file, which are
+then not trained on. A question that is held out is never trained on, wherever it came from.
+This file refuses to know models and verl; how records are read is in ``records.py``.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from copris_core.tasks.answers import exact_number, marked_answer
+from copris_core.tasks.records import Record, read_records
+from copris_core.tasks.task import Message, Row, Split, TaskDataError, Verdict
+
+NAME = "gsm8k"
+ANSWER_FORMAT = 'Let\'s think step by step and output the final answer after "####".'
+MAX_EXPRESSION_CHARS = 100
+WRONG = Verdict(score=0.0, reason="wrong number")
+
+# What math-verify may see. It has no time limit in a thread, so nothing that can blow up (powers,
+# factorials, sums) passes; nor does a sum left for the verifier to work out, nor 2 1/2, which it
+# takes for 2 - 1/2.
+_FRACTION = re.compile(
+    r"""(?!.*[0-9]\s+[0-9])
+        (?: \\[dt]?frac | \\left | \\right | [a-zA-Z]\s*=
+          | (?:^|(?<=[({=]))- | [0-9\s.,$%{}()/]
+        )*""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gsm8kTask:
+    """GSM8K, or any file of its schema."""
+
+    path: str = "openai/gsm8k"
+    """Hub id, or a local .jsonl or .parquet file."""
+    val_path: str | None = None
+    """Local file to validate on; None: see the file's docstring."""
+    rows: int | None = None
+    """Train on the first so many rows; None: all."""
+    val_rows: int = 200
+    """Validate on at most so many rows."""
+    system_text: str = ""
+    """System message; empty: none."""
+    answer_format: str = ANSWER_FORMAT
+    """Appended to every question, after a space; empty: nothing."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a size out of range."""
+        if self.rows is not None and self.rows < 1:
+            raise ValueError(f"task.rows is {self.rows}: set it to 1 or more, or null for all")
+        if self.val_rows < 1:
+            raise ValueError(f"task.val_rows is {self.val_rows}: set it to 1 or more")
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        return NAME
+
+    def train_rows(self) -> list[Row]:
+        """Rows to train on.
+
+        Raises:
+            TaskDataError: a file is missing or malformed, or nothing is left to train on.
+        """
+        records, held_out = self._records(), self._held_out()
+        asked = {record.question for record in held_out}
+        kept = [record for record in records if record.question not in asked][: self.rows]
+        if not kept:
+            raise TaskDataError(
+                f"{self.path}: all {len(records)} rows are held out for validation: "
+                "lower task.val_rows or give another task.val_path"
+            )
+        return [self._row(record, "train", i) for i, record in enumerate(kept)]
+
+    def validation_rows(self) -> list[Row]:
+        """Rows held out from training.
+
+        Raises:
+            TaskDataError: a file is missing or malformed.
+        """
+        return [self._row(record, "test", i) for i, record in enumerate(self._held_out())]
+
+    def score(self, text: str, ground_truth: str) -> Verdict:
+        r"""Score 1 when the last ``####`` or ``\boxed{}`` marks the right answer, else 0.
+
+        An exact number is compared digit by digit; a fraction is left to math-verify.
+        """
+        answer = marked_answer(text)
+        if not answer:
+            return Verdict(score=0.0, reason="no answer after #### or in a box")
+        number = exact_number(answer)
+        if number is not None:
+            correct = number == Decimal(ground_truth)
+            return Verdict(score=1.0, reason="correct") if correct else WRONG
+        if len(answer) > MAX_EXPRESSION_CHARS or not _FRACTION.fullmatch(answer):
+            return Verdict(score=0.0, reason="answer is not a number")
+        equal = _equal_by_math_verify(answer, ground_truth)
+        return Verdict(score=1.0, reason="correct by math-verify") if equal else WRONG
+
+    def _records(self) -> list[Record]:
+        return read_records(self.path, split="train")
+
+    def _held_out(self) -> list[Record]:
+        if self.val_path is not None:
+            return read_records(self.val_path, split="test")[: self.val_rows]
+        records = read_records(self.path, split="test")
+        # A local file has one split, so its end is held out; the hub's test split starts at 0.
+        return records[-self.val_rows :] if records[0].local else records[: self.val_rows]
+
+    def _row(self, record: Record, split: Split, index: int) -> Row:
+        content = f"{record.question} {self.answer_format}".strip()
+        system = (Message(role="system", content=self.system_text),) if self.system_text else ()
+        return Row(
+            data_source=NAME,
+            prompt=(*system, Message(role="user", content=content)),
+            ability="math",
+            ground_truth=record.truth,
+            split=split,
+            index=index,
+            facts={"line": record.line},
+        )
+
+
+def _equal_by_math_verify(answer: str, ground_truth: str) -> bool:
+    try:
+        from math_verify import parse, verify
+    except ModuleNotFoundError as error:
+        raise ValueError("math-verify is missing: pip install 'copris[cpu]'") from error
+    # Its own time limit uses signals, which fail in the threads that rewards run in.
+    gold = parse(f"${ground_truth}$", parsing_timeout=None)
+    found = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+    return bool(verify(gold, found, timeout_seconds=None))

@@ -1,0 +1,1 @@
+"""One folder a recipe: how to run it alone, and what it is."""

@@ -1,0 +1,142 @@
+"""Typed choices refuse contradictions without Hydra, verl or a file."""
+
+from pathlib import Path
+
+import pytest
+
+from copris_core.losses.policy import Clip
+from copris_core.pruning import PruningConfig
+from copris_core.verl_adapter.batch_plan import BatchPlan
+from copris_core.verl_adapter.config import (
+    ClipChoice,
+    CorrectionConfig,
+    PlatformChoice,
+    PolicyChoice,
+    PruningChoice,
+    RunConfig,
+    StrategyConfig,
+    TaskChoice,
+)
+from copris_core.verl_adapter.errors import ConfigError
+
+
+def _run(**changes: object) -> RunConfig:
+    plan = BatchPlan(
+        prompts=2, group_size=2, trained_rows=4, mini_batches=1, epochs=1, steps=7, devices=1,
+        concurrency=None,
+    )  # fmt: skip
+    fields = {
+        "experiment_name": "grpo",
+        "seed": 0,
+        "run_root": Path("runs"),
+        "run_dir": None,
+        "record_trajectories": False,
+        "strategy": StrategyConfig(name="sync", concurrency=None),
+        "correction": CorrectionConfig(name="none"),
+        "pruning": PruningChoice(name="none", rule=None),
+        "clip": ClipChoice(name="symmetric", bounds=Clip(low=0.2, high=0.2, dual=3.0)),
+        "task": TaskChoice(name="days", options={}),
+        "policy": PolicyChoice(name="hf", path=Path("model")),
+        "platform": PlatformChoice(name="cpu", devices=1),
+        "plan": plan,
+    }
+    return RunConfig(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "concurrency", "line"),
+    [
+        (
+            "sync",
+            8,
+            "strategy.concurrency=8 does nothing with strategy=sync: add strategy=copris, or "
+            "remove it",
+        ),
+        ("copris", None, "strategy=copris needs strategy.concurrency: set it to 1 or more"),
+        ("copris", 0, "strategy.concurrency=0 samples nothing: set it to 1 or more"),
+        ("async", None, "strategy=async is unknown: use one of sync, copris"),
+    ],
+)
+def test_a_strategy_without_its_concurrency_is_refused(name, concurrency, line):
+    with pytest.raises(ConfigError) as refusal:
+        StrategyConfig(name=name, concurrency=concurrency)
+    assert str(refusal.value) == line
+
+
+def test_one_response_in_flight_is_allowed():
+    assert StrategyConfig(name="copris", concurrency=1).concurrency == 1
+
+
+@pytest.mark.parametrize("kind", [CorrectionConfig, PruningChoice, PlatformChoice])
+def test_an_unknown_name_is_refused_with_the_known_ones(kind):
+    needed = {"PruningChoice": {"rule": None}, "PlatformChoice": {"devices": 1}}
+    with pytest.raises(ConfigError, match=r"=typo is unknown: use one of \w+, \w+$"):
+        kind(name="typo", **needed.get(kind.__name__, {}))
+
+
+def test_pruning_by_group_keeps_as_many_of_each_group():
+    # n = 8, P = 1/2: 4 of 8, 16 groups: 64 rows. P = 0.9: floor(.8) = 0, but one row always stays.
+    half = PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.5))
+    most = PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.9))
+    assert half.trained_rows(16, 8) == 64
+    assert most.trained_rows(16, 8) == 16
+
+
+def test_pruning_by_batch_keeps_of_all_rows_at_once():
+    # 128 rows, P = 0.9: floor(12.8) = 12.
+    choice = PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.9, scope="batch"))
+    assert choice.trained_rows(16, 8) == 12
+
+
+def test_allocation_draws_what_pruning_takes_away():
+    # 16 / (1 - 3/4) = 64 prompts x 8 = 512 samples, a quarter of which are 128 = 16 x 8 rows.
+    rule = PruningConfig(pruning_rate=0.75, allocation=True)
+    choice = PruningChoice(name="cppo", rule=rule)
+    assert choice.drawn_prompts(16) == 64
+    assert choice.trained_rows(64, 8) == 128
+
+
+def test_without_allocation_as_many_prompts_are_drawn():
+    rule = PruningConfig(pruning_rate=0.75)
+    assert PruningChoice(name="cppo", rule=rule).drawn_prompts(16) == 16
+    assert PruningChoice(name="none", rule=None).drawn_prompts(16) == 16
+    assert PruningChoice(name="none", rule=None).trained_rows(16, 8) == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "line"),
+    [
+        (
+            "none",
+            PruningConfig(pruning_rate=0.5),
+            "pruning.pruning_rate=0.5 does nothing with pruning=none: add pruning=cppo, or "
+            "remove it",
+        ),
+        ("cppo", None, "pruning=cppo needs pruning.pruning_rate: the paper uses 0.5"),
+    ],
+)
+def test_a_name_and_a_rule_that_disagree_are_refused(name, rule, line):
+    with pytest.raises(ConfigError) as refusal:
+        PruningChoice(name=name, rule=rule)
+    assert str(refusal.value) == line
+
+
+def test_an_allocation_that_is_not_whole_is_refused_with_rates_that_are():
+    rule = PruningConfig(pruning_rate=0.3, allocation=True)
+    with pytest.raises(ConfigError, match=r"^pruning\.allocation: .* set pruning_rate to 3/11"):
+        PruningChoice(name="cppo", rule=rule).drawn_prompts(16)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "my run", "[bold]"])
+def test_an_experiment_name_that_is_no_folder_name_is_refused(name):
+    with pytest.raises(ConfigError, match=r"names a folder: use letters, digits, _, - and \."):
+        _run(experiment_name=name)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ConfigError, match="seed=-1 is negative: set it to 0 or more"):
+        _run(seed=-1)
+
+
+def test_the_run_is_as_long_as_its_plan():
+    assert _run().total_steps == 7

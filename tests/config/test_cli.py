@@ -1,0 +1,133 @@
+"""The command's words, exit codes and helps."""
+
+from pathlib import Path
+
+import pytest
+
+from copris_core import cli
+from copris_core.tasks import TaskDataError
+from copris_core.verl_adapter.errors import ConfigError, TrainingError
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_without_a_command_the_commands_are_listed(words, capsys):
+    assert cli.main(words) == 0
+    told = capsys.readouterr().out
+    assert [f"copris {name}" in told for name in cli.COMMANDS] == [True, True, True]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_explains_itself_and_does_nothing_else(command, flag, capsys):
+    assert cli.main([command, "seed=1", flag]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"copris {command} ")
+    assert "experiment=grpo|copris|cppo|copris_cppo" in told
+
+
+def test_an_unknown_command_is_one_line_and_exit_2(capsys):
+    assert cli.main(["trian"]) == 2
+    assert capsys.readouterr().err == "copris: unknown command trian: use check, train, compare\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["grpo", "copris"], (["grpo", "copris"], [], Path("runs/compare"))),
+        (
+            ["--out", "here", "grpo", "seed=1", "cppo", "+a.b=c"],
+            (["grpo", "cppo"], ["seed=1", "+a.b=c"], Path("here")),
+        ),
+        (["grpo", "~a", "--out", "x=y"], (["grpo"], ["~a"], Path("x=y"))),
+    ],
+)
+def test_compare_tells_names_from_overrides(words, expected):
+    assert cli.split_compare(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["seed=1"], "name the experiments to compare: copris compare grpo copris cppo"),
+        (["grpo", "--out"], "--out needs a folder: --out runs/mine"),
+        (["grpo", "experiment=copris"], "experiment=copris: compare sets it for each run"),
+        (["grpo", "run.dir=x"], "run.dir=x: compare sets it for each run"),
+        (["grpo", "run.root=x"], "run.root=x: compare sets it for each run"),
+    ],
+)
+def test_compare_refuses_what_it_cannot_split(words, line):
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        cli.split_compare(words)
+
+
+def test_a_users_error_is_one_line_on_stderr_and_exit_2(capsys):
+    assert cli.main(["compare", "seed=1"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("copris: name the experiments")
+    assert told.err.count("\n") == 1
+
+
+def _raise(error: BaseException) -> int:
+    raise error
+
+
+def test_ctrl_c_is_exit_130_without_a_word(capsys):
+    assert cli.guarded(lambda words: _raise(KeyboardInterrupt()), []) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bad_data_file_is_one_line_and_exit_2(capsys):
+    assert cli.guarded(lambda words: _raise(TaskDataError("rows.jsonl:2: not JSON")), []) == 2
+    assert capsys.readouterr().err == "copris: rows.jsonl:2: not JSON\n"
+
+
+def test_a_run_that_died_is_one_line_and_exit_1(capsys):
+    assert cli.guarded(lambda words: _raise(TrainingError("out of memory")), []) == 1
+    assert capsys.readouterr().err == "copris: out of memory\n"
+
+
+def test_a_missing_stack_is_one_line_with_the_mend(capsys):
+    missing = ModuleNotFoundError("No module named 'hydra'", name="hydra")
+    assert cli.guarded(lambda words: _raise(missing), []) == 2
+    assert "hydra is missing: pip install 'copris[cpu]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError("No module named 'nope'", name="nope"), ValueError("ours")]
+)
+def test_what_the_user_cannot_mend_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        cli.guarded(lambda words: _raise(error), [])
+
+
+@pytest.mark.verl
+def test_check_prints_and_exits_0(capsys):
+    assert cli.main(["check", "experiment=copris"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("copris, seed 0\n")
+    assert "64/128 = 0.50" in told
+
+
+@pytest.mark.verl
+@pytest.mark.parametrize("command", ["check", "train"])
+@pytest.mark.parametrize("wrong", ["seeed=1", "mini_batches=5", "task.rows=0"])
+def test_a_wrong_choice_ends_check_and_train_alike_before_anything_starts(command, wrong, capsys):
+    assert cli.main([command, wrong]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("copris: ")
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.verl
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "strategy.concurrency=0 samples nothing"),
+        (["experiment=grpo"], "strategy.concurrency=0 does nothing with strategy=sync"),
+    ],
+)
+def test_a_recipe_alone_trains_its_own_experiment_unless_another_is_named(words, line, capsys):
+    assert cli.run_recipe("copris", [*words, "strategy.concurrency=0"]) == 2
+    assert line in capsys.readouterr().err

@@ -1,0 +1,261 @@
+"""Every option composes; what follows from the choices reaches verl's keys; nothing is changed."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.verl
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+EXPERIMENTS = ("copris", "copris_cppo", "cppo", "grpo")
+GROUPS = {
+    "strategy": ("copris", "sync"),
+    "correction": ("cross_stage", "none"),
+    "pruning": ("cppo", "none"),
+    "clip": ("dapo", "symmetric"),
+    "platform": ("cpu", "gpu"),
+    "policy": ("hf", "tiny_days"),
+    "task": ("days", "gsm8k"),
+    "experiment": EXPERIMENTS,
+}
+OWN_KEYS = [
+    "clip.dual", "clip.high", "clip.low", "clip.name",
+    "correction.name",
+    "experiment_name",
+    "mini_batches",
+    "platform.devices", "platform.name",
+    "policy.name", "policy.path",
+    "pruning.allocation", "pruning.name", "pruning.pruning_rate", "pruning.scope",
+    "pruning.zero_variance",
+    "run.dir", "run.record_trajectories", "run.root",
+    "seed",
+    "strategy.concurrency", "strategy.name",
+    "task.name", "task.rows", "task.seed", "task.val_rows",
+]  # fmt: skip
+UNDECLARED_BY_VERL = [
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.buffer_dtype",
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype",
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.reduce_dtype",
+    "actor_rollout_ref.model.override_config.attn_implementation",
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.buffer_dtype",
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype",
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.reduce_dtype",
+    "actor_rollout_ref.rollout.agent.agent_loop_manager_class",
+    "actor_rollout_ref.rollout.enable_sleep_mode",
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend",
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes",
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.worker_extension_cls",
+    "ray_kwargs.ray_init.include_dashboard",
+    "ray_kwargs.ray_init.num_gpus",
+]
+NEEDED = {"hf": ["policy.path=somewhere"]}
+
+
+@pytest.fixture(scope="module")
+def verls_keys() -> set[str]:
+    from hydra import compose, initialize_config_dir
+
+    from copris_core.verl_adapter.overrides import leaves, verl_config_folder
+
+    with initialize_config_dir(str(verl_config_folder()), version_base="1.3"):
+        return set(leaves(compose("ppo_trainer")))
+
+
+def test_the_groups_and_options_are_those_that_are_documented():
+    found = {
+        folder.name: tuple(sorted(file.stem for file in folder.glob("*.yaml")))
+        for folder in CONFIGS.iterdir()
+        if folder.is_dir() and folder.name != "__pycache__"
+    }
+    assert found == GROUPS
+
+
+def test_our_own_keys_are_those_that_are_documented(entered, verls_keys):
+    from copris_core.verl_adapter.overrides import leaves
+
+    ours = set(leaves(entered()[0])) - verls_keys - set(UNDECLARED_BY_VERL)
+    assert sorted(ours) == OWN_KEYS
+
+
+def test_what_we_add_to_verls_sections_is_known(entered, verls_keys):
+    from copris_core.verl_adapter.overrides import leaves
+
+    added = set(leaves(entered("experiment=copris")[0])) - verls_keys - set(OWN_KEYS)
+    assert sorted(added) == UNDECLARED_BY_VERL
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]]
+)
+def test_every_option_composes_and_names_itself(entered, group, option):
+    _, run = entered(f"{group}={option}", *NEEDED.get(option, []))
+    named = run.experiment_name if group == "experiment" else getattr(run, group).name
+    assert named == option
+
+
+@pytest.mark.parametrize(
+    ("experiment", "strategy", "concurrency", "correction", "pruning"),
+    [
+        ("grpo", "sync", None, "cross_stage", "none"),
+        ("copris", "copris", 64, "cross_stage", "none"),
+        ("cppo", "sync", None, "cross_stage", "cppo"),
+        ("copris_cppo", "copris", 64, "cross_stage", "cppo"),
+    ],
+)
+def test_an_experiment_differs_from_the_baseline_by_its_method_alone(
+    entered, experiment, strategy, concurrency, correction, pruning
+):
+    import dataclasses
+
+    _, run = entered(f"experiment={experiment}")
+    assert (run.strategy.name, run.strategy.concurrency) == (strategy, concurrency)
+    assert (run.correction.name, run.pruning.name) == (correction, pruning)
+    _, baseline = entered("experiment=grpo")
+    method = ("experiment_name", "strategy", "pruning", "plan")
+    same = {name: getattr(baseline, name) for name in method}
+    assert dataclasses.replace(run, **same) == baseline
+
+
+def test_the_baseline_keeps_the_engine_settings_of_the_method(entered):
+    from omegaconf import OmegaConf
+
+    def engine(experiment: str) -> dict:
+        cfg, _ = entered(f"experiment={experiment}", "experiment_name=x")
+        section = OmegaConf.to_container(cfg.actor_rollout_ref, resolve=True)
+        del section["rollout"]["agent"]["agent_loop_manager_class"]
+        return section
+
+    assert engine("grpo") == engine("copris")
+
+
+def test_what_follows_from_the_choices_reaches_verls_keys(entered):
+    cfg, run = entered("experiment=copris_cppo", "clip=dapo", "seed=5")
+    actor, rollout = cfg.actor_rollout_ref.actor, cfg.actor_rollout_ref.rollout
+    # 128 rows, half pruned, 2 mini-batches: 32 rows = 4 groups of 8.
+    assert actor.ppo_mini_batch_size == 4
+    assert (actor.clip_ratio, actor.clip_ratio_low, actor.clip_ratio_high) == (0.2, 0.2, 0.28)
+    assert actor.clip_ratio_c == 10.0
+    assert rollout.max_model_len == cfg.data.max_prompt_length + cfg.data.max_response_length
+    assert cfg.actor_rollout_ref.model.path == cfg.policy.path == str(run.policy.path)
+    seeds = (cfg.data.seed, rollout.seed, actor.data_loader_seed, actor.fsdp_config.seed)
+    assert seeds == (5, 5, 5, 5)
+    assert cfg.trainer.experiment_name == "copris_cppo"
+    assert cfg.trainer.test_freq == cfg.trainer.total_training_steps == 20
+    assert cfg.algorithm.rollout_correction.bypass_mode is True
+
+
+def test_the_ablation_recomputes_the_old_log_probs(entered):
+    cfg, _ = entered("experiment=copris", "correction=none")
+    assert cfg.algorithm.rollout_correction.bypass_mode is False
+
+
+def test_allocation_draws_more_prompts_and_trains_as_many_rows(entered):
+    cfg, run = entered("experiment=cppo", "pruning.allocation=true", "pruning.pruning_rate=0.75")
+    assert cfg.data.train_batch_size == run.plan.prompts == 64
+    assert cfg.actor_rollout_ref.actor.ppo_mini_batch_size == 8
+
+
+def test_a_pruning_rate_may_be_a_fraction(entered):
+    _, run = entered("experiment=cppo", "pruning.pruning_rate=7/8")
+    assert run.plan.trained_rows == 16
+
+
+def test_micro_batches_shrink_to_what_divides_a_devices_share(entered):
+    # 6 prompts x 8 / 2 mini-batches = 24 rows: 16 does not divide them, 12 does.
+    cfg, _ = entered("data.train_batch_size=6")
+    ref = cfg.actor_rollout_ref
+    assert ref.actor.ppo_micro_batch_size_per_gpu == 12
+    assert ref.rollout.log_prob_micro_batch_size_per_gpu == 12
+    assert ref.ref.log_prob_micro_batch_size_per_gpu == 12
+
+
+def test_an_engine_takes_every_response_that_the_gate_lets_in(entered):
+    cfg, _ = entered("experiment=copris", "strategy.concurrency=500")
+    assert cfg.actor_rollout_ref.rollout.max_num_seqs == 500
+    assert entered("experiment=copris")[0].actor_rollout_ref.rollout.max_num_seqs == 256
+
+
+def test_an_explicit_length_limit_is_kept(entered):
+    cfg, _ = entered("actor_rollout_ref.rollout.max_model_len=2000")
+    assert cfg.actor_rollout_ref.rollout.max_model_len == 2000
+
+
+def test_devices_reach_ray_and_verl(entered):
+    cfg, _ = entered("platform.devices=2")
+    assert cfg.trainer.n_gpus_per_node == cfg.ray_kwargs.ray_init.num_gpus == 2
+    assert entered("platform=gpu")[1].platform.devices == 8
+
+
+def test_the_packaged_checkpoint_is_found_and_a_given_folder_made_absolute(entered):
+    assert (entered()[1].policy.path / "config.json").is_file()
+    path = entered("policy=hf", "policy.path=somewhere")[1].policy.path
+    assert path == Path.cwd() / "somewhere"
+
+
+def test_deriving_changes_nothing_that_it_is_given():
+    from omegaconf import OmegaConf
+
+    from copris_core.verl_adapter.door import compose, derive, parse
+
+    cfg = compose(["experiment=cppo", "pruning.allocation=true"])
+    before = copy.deepcopy(cfg)
+    derived = derive(cfg, parse(cfg))
+    assert cfg == before
+    assert derived.data.train_batch_size == 32
+    assert OmegaConf.is_struct(derived)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["seed=abc"], "seed=abc must be a whole number"),
+        (["seed=true"], "seed=True must be a whole number"),
+        (["seed=null"], "seed is not set: give it a whole number"),
+        (["seed='${nope}'"], "seed: Interpolation key 'nope' not found"),
+        (["clip.low=low"], "clip.low=low must be a number"),
+        (["clip.low=2"], "clip low=2 must lie in (0, 1); PPO uses 0.2"),
+        (["clip.high=null"], "clip.low and clip.high are needed: PPO uses 0.2 for both"),
+        (["run.record_trajectories=7"], "run.record_trajectories=7 must be true or false"),
+        (["policy=hf"], "policy=hf needs policy.path=FOLDER with config.json and weights"),
+        (
+            ["pruning.scope=group"],
+            "pruning.scope needs pruning=cppo: add it, or remove it",
+        ),
+        (
+            ["pruning=cppo", "pruning.pruning_rate=1"],
+            "pruning.pruning_rate=1 must lie in [0, 1): it is the share removed",
+        ),
+        (
+            ["actor_rollout_ref.rollout.n=0"],
+            "data.train_batch_size=16, actor_rollout_ref.rollout.n=0: set both to 1 or more",
+        ),
+        (
+            ["strategy=copris", "strategy.concurrency=0"],
+            "strategy.concurrency=0 samples nothing: set it to 1 or more",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(overrides, line):
+    from copris_core.verl_adapter.door import enter
+    from copris_core.verl_adapter.errors import ConfigError
+
+    with pytest.raises(ConfigError) as refusal:
+        enter(overrides)
+    assert str(refusal.value) == line
+
+
+def test_the_door_and_the_check_leave_verl_unimported():
+    # verl's first import fixes the platform, which is known only behind the door.
+    code = (
+        "import sys\n"
+        "from copris_core.verl_adapter.check import check\n"
+        "from copris_core.verl_adapter.door import enter\n"
+        "cfg, run = enter(['experiment=copris'])\n"
+        "check(run, cfg)\n"
+        "sys.exit(bool({'verl', 'ray', 'vllm', 'transformers'} & sys.modules.keys()))\n"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

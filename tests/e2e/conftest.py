@@ -1,0 +1,68 @@
+"""One start of the stack per kind of run; every check reads what that one run left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import Finished, train
+
+SMALL = (
+    "actor_rollout_ref.rollout.n=8",
+    "data.train_batch_size=4",
+    "data.max_response_length=256",
+    "run.record_trajectories=true",
+)
+
+
+@pytest.fixture(scope="session")
+def grpo(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("e2e") / "grpo"
+    return train(folder, "experiment=grpo", *SMALL, "task.val_rows=32", "trainer.total_training_steps=4")
+
+
+@pytest.fixture(scope="session")
+def copris(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Every version's weights are kept, so that each segment can be recomputed under its own."""
+    folder = tmp_path_factory.mktemp("e2e") / "copris"
+    return train(
+        folder,
+        "experiment=copris",
+        *SMALL,
+        "task.val_rows=32",
+        "strategy.concurrency=24",
+        "trainer.total_training_steps=5",
+        "trainer.test_freq=2",
+        "trainer.save_freq=1",
+        "actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]",
+    )
+
+
+@pytest.fixture(scope="session")
+def cppo_on_gsm8k(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run that a user ends with Ctrl-C after its second step."""
+    folder = tmp_path_factory.mktemp("e2e") / "cppo"
+    return train(
+        folder,
+        "experiment=cppo",
+        "task=gsm8k",
+        f"task.path={Path(__file__).parents[1] / 'data' / 'gsm8k_excerpt.jsonl'}",
+        "task.val_rows=4",
+        "data.max_prompt_length=512",
+        *SMALL,
+        "trainer.total_training_steps=1000",
+        interrupt_after_step=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def two_replicas(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("e2e") / "two_replicas"
+    return train(
+        folder,
+        "experiment=copris_cppo",
+        *SMALL,
+        "task.val_rows=32",
+        "strategy.concurrency=24",
+        "platform.devices=2",
+        "trainer.total_training_steps=4",
+    )

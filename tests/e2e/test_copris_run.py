@@ -1,0 +1,129 @@
+"""CoPRIS on the real stack: what the gate promises, read from one finished run."""
+
+from collections import Counter
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.e2e.runs import Finished, survivors
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+TINY = Path(__file__).parents[2] / "copris_core" / "assets" / "tiny_days"
+AGREE = 1e-4
+"""Largest |engine - recomputed| log-prob, in nats, when the weights are the right ones."""
+
+
+def _segments(row: dict) -> list[tuple[int, int, int]]:
+    """(version, begin, end) of each run of tokens that one version sampled."""
+    runs, begin = [], 0
+    for version, tokens in groupby(row["policy_version"]):
+        end = begin + len(list(tokens))
+        runs.append((version, begin, end))
+        begin = end
+    return runs
+
+
+@cache
+def _model(folder: Path, version: int) -> torch.nn.Module:
+    saved = folder / "checkpoints" / f"global_step_{version}" / "actor" / "huggingface"
+    model = AutoModelForCausalLM.from_pretrained(saved if version else TINY, dtype=torch.float32)
+    return model.eval()
+
+
+@torch.no_grad()
+def _recomputed(folder: Path, version: int, row: dict) -> torch.Tensor:
+    """[T] log-probs of the row's response under the weights of a version."""
+    tokens = torch.tensor([row["prompts"] + row["responses"]])
+    logp_TV = _model(folder, version)(tokens).logits[0].log_softmax(-1)
+    response = tokens[0, len(row["prompts"]) :]
+    return logp_TV[len(row["prompts"]) - 1 : -1].gather(1, response[:, None])[:, 0]
+
+
+def _worst_gap(run: Finished, *, versions_older: int) -> dict[tuple[str, int], float]:
+    """Largest gap per segment, against the weights ``versions_older`` before its own."""
+    gaps = {}
+    for row in run.trajectories:
+        engine = torch.tensor(row["rollout_log_probs"])
+        for version, begin, end in _segments(row):
+            if version >= versions_older:
+                ours = _recomputed(run.folder, version - versions_older, row)[begin:end]
+                gaps[row["key"], begin] = (ours - engine[begin:end]).abs().max().item()
+    return gaps
+
+
+def test_it_trains_to_the_end(copris: Finished) -> None:
+    assert copris.code == 0, copris.output
+    assert [row["step"] for row in copris.steps] == [1, 2, 3, 4, 5]
+    assert copris.summary["samples"] >= 5 * 32
+
+
+def test_responses_are_really_interrupted_and_resumed(copris: Finished) -> None:
+    assert sum(row["rollout/interrupted"] for row in copris.steps) > 0
+    assert sum(row["rollout/reprefill_tokens"] for row in copris.steps) > 0
+    spans = Counter(len(_segments(row)) for row in copris.trajectories)
+    assert sum(count for segments, count in spans.items() if segments > 1) > 0
+    assert copris.summary["segments_per_sample"] > 1
+
+
+def test_every_segment_agrees_with_the_weights_of_its_own_version(copris: Finished) -> None:
+    gaps = _worst_gap(copris, versions_older=0)
+    assert len(gaps) > len(copris.trajectories)  # some responses have several segments
+    assert max(gaps.values()) < AGREE
+
+
+def test_no_segment_agrees_with_the_weights_of_the_version_before(copris: Finished) -> None:
+    gaps = sorted(_worst_gap(copris, versions_older=1).values())
+    assert gaps[len(gaps) // 2] > 100 * AGREE
+
+
+def test_in_flight_stays_at_the_limit_and_never_above(copris: Finished) -> None:
+    assert all(row["rollout/in_flight"] <= row["rollout/limit"] == 24 for row in copris.steps)
+    assert copris.summary["occupancy"] > 0.8  # a 4-prompt stage is mostly start and stop
+
+
+def test_every_response_is_trained_once_in_whole_groups(copris: Finished) -> None:
+    keys = [row["key"] for row in copris.trajectories]
+    assert len(keys) == len(set(keys)) == 5 * 32
+    groups = Counter(key.split("_")[0] for key in keys)
+    assert set(groups.values()) == {8}
+
+
+def test_a_response_keeps_within_its_budget_over_all_segments(copris: Finished) -> None:
+    assert max(len(row["responses"]) for row in copris.trajectories) <= 256
+    assert all(
+        len(row["responses"]) == len(row["rollout_log_probs"]) == len(row["policy_version"])
+        for row in copris.trajectories
+    )
+
+
+def test_versions_never_decrease_within_a_response(copris: Finished) -> None:
+    assert all(row["policy_version"] == sorted(row["policy_version"]) for row in copris.trajectories)
+    newest = max(max(row["policy_version"]) - row["step"] for row in copris.trajectories)
+    assert newest == -1  # step k trains what version k - 1 sampled, never its own outcome
+
+
+def test_validation_leaves_the_training_responses_alone(copris: Finished) -> None:
+    validated = [row["step"] for row in copris.steps if "val/accuracy" in row]
+    assert validated == [2, 4, 5]
+    interrupted = {row["step"]: row["rollout/interrupted"] for row in copris.steps}
+    resumed = {row["step"]: row["rollout/reprefill_tokens"] for row in copris.steps}
+    assert interrupted[2] and resumed[3]  # held over the validation after step 2
+
+
+def test_engine_and_trainer_agree_on_fresh_tokens(copris: Finished) -> None:
+    assert 0 < copris.summary["max_logprob_gap"] < AGREE
+
+
+def test_ratios_are_reported_by_lag(copris: Finished) -> None:
+    late = copris.steps[-1]
+    assert late["lag0/ratio_mean"] == pytest.approx(1, abs=0.2)
+    assert {"lag1/kl", "lag1/clip_fraction"} <= late.keys()
+
+
+def test_nothing_is_left_running(copris: Finished) -> None:
+    assert survivors(copris.mark) == []

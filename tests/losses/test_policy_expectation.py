@@ -1,0 +1,120 @@
+"""Every sequence enumerated: of which gradients the cross-stage loss is an unbiased estimate.
+
+Three symbols V, three tokens T, N = 4 borders * 27 sequences. Token t was sampled by the first
+policy if it lies before the border, by the second otherwise; the border is uniform over 0..3.
+The expectation over behaviours is exact: an aggregate that weighs each row by its probability.
+"""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from copris_core.losses.policy import Clip, cross_stage_policy_loss
+
+UNCLIPPED = Clip(low=1 - 1e-12, high=1e12)
+BORDERED = list(product(range(4), product(range(3), repeat=3)))
+BORDER_N = torch.tensor([border for border, _ in BORDERED])
+TOKENS_NT = torch.tensor([sequence for _, sequence in BORDERED])
+# A token's context is its prefix: 1 empty one, 3 of one token, 9 of two.
+CONTEXT_NT = torch.stack(
+    [
+        torch.zeros(len(BORDERED), dtype=torch.int64),
+        1 + TOKENS_NT[:, 0],
+        4 + 3 * TOKENS_NT[:, 0] + TOKENS_NT[:, 1],
+    ],
+    dim=1,
+)
+POSITION_NT = torch.arange(3).expand_as(TOKENS_NT)
+
+
+def _logits(rows: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 3, dtype=torch.float64, generator=generator)
+
+
+def _logp_NT(logits: Tensor, state_NT: Tensor) -> Tensor:
+    return logits.log_softmax(-1)[state_NT, TOKENS_NT]
+
+
+def _mixed_logp_NT(state_NT: Tensor, rows: int) -> Tensor:
+    before_NT = torch.arange(3) < BORDER_N[:, None]
+    first, second = _logits(rows, seed=1), _logits(rows, seed=2)
+    return torch.where(before_NT, _logp_NT(first, state_NT), _logp_NT(second, state_NT))
+
+
+def _on_policy_gradient(logits: Tensor, state_NT: Tensor, reward_N: Tensor) -> Tensor:
+    """Gradient of J = sum_y pi(y) R(y), by differentiating the sum itself."""
+    logp_N = _logp_NT(logits, state_NT).sum(-1)
+    value = (logp_N.exp() * reward_N).sum() / 4  # each sequence occurs once per border
+    return torch.autograd.grad(value, logits)[0]
+
+
+def _cross_stage_gradient(
+    logits: Tensor,
+    behaviour_logp_NT: Tensor,
+    state_NT: Tensor,
+    reward_N: Tensor,
+    is_weight_NT: Tensor | None = None,
+) -> Tensor:
+    probability_N = behaviour_logp_NT.sum(-1).exp() / 4
+
+    def expectation(loss_NT: Tensor, mask_NT: Tensor) -> Tensor:
+        return ((loss_NT * mask_NT).sum(-1) * probability_N).sum()
+
+    loss, _ = cross_stage_policy_loss(
+        _logp_NT(logits, state_NT),
+        behaviour_logp_NT,
+        reward_N[:, None].expand(-1, 3),
+        torch.ones_like(TOKENS_NT, dtype=torch.bool),
+        clip=UNCLIPPED,
+        aggregate=expectation,
+        is_weight_BT=is_weight_NT,
+    )
+    return -torch.autograd.grad(loss, logits)[0]
+
+
+def test_behaviour_probabilities_sum_to_one():
+    torch.testing.assert_close(
+        _mixed_logp_NT(CONTEXT_NT, 13).sum(-1).exp().sum() / 4,
+        torch.tensor(1.0, dtype=torch.float64),
+    )
+
+
+def test_a_categorical_policy_gets_the_on_policy_gradient_from_two_stages():
+    """Tokens independent, reward additive: other tokens only shift A_t by a constant mean."""
+    logits = _logits(3, seed=0).requires_grad_()
+    reward_N = _logits(3, seed=3)[POSITION_NT, TOKENS_NT].sum(-1)
+    estimate = _cross_stage_gradient(logits, _mixed_logp_NT(POSITION_NT, 3), POSITION_NT, reward_N)
+    expected = _on_policy_gradient(logits, POSITION_NT, reward_N)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(estimate, expected, atol=1e-12, rtol=0)
+
+
+def test_the_same_samples_without_importance_ratios_give_another_gradient():
+    logits = _logits(3, seed=0).requires_grad_()
+    reward_N = _logits(3, seed=3)[POSITION_NT, TOKENS_NT].sum(-1)
+    probability_N = _mixed_logp_NT(POSITION_NT, 3).sum(-1).exp() / 4
+    naive = (_logp_NT(logits, POSITION_NT).sum(-1) * reward_N * probability_N).sum()
+    expected = _on_policy_gradient(logits, POSITION_NT, reward_N)
+    assert (torch.autograd.grad(naive, logits)[0] - expected).abs().max() > 0.1
+
+
+def test_an_autoregressive_policy_gets_it_for_any_reward_with_the_other_tokens_ratios():
+    logits = _logits(13, seed=0).requires_grad_()
+    reward_N = _logits(9, seed=3).reshape(27).repeat(4)
+    behaviour_logp_NT = _mixed_logp_NT(CONTEXT_NT, 13)
+    log_ratio_NT = (_logp_NT(logits, CONTEXT_NT) - behaviour_logp_NT).detach()
+    others_NT = (log_ratio_NT.sum(-1, keepdim=True) - log_ratio_NT).exp()
+    expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
+    exact = _cross_stage_gradient(logits, behaviour_logp_NT, CONTEXT_NT, reward_N, others_NT)
+    torch.testing.assert_close(exact, expected, atol=1e-12, rtol=0)
+
+
+def test_an_autoregressive_policy_is_biased_by_stale_prefixes_without_them():
+    """The limit of a per-token ratio, PPO's as well as ours: it does not reweigh the prefix."""
+    logits = _logits(13, seed=0).requires_grad_()
+    reward_N = _logits(9, seed=3).reshape(27).repeat(4)
+    estimate = _cross_stage_gradient(logits, _mixed_logp_NT(CONTEXT_NT, 13), CONTEXT_NT, reward_N)
+    expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
+    assert (estimate - expected).abs().max() > 0.01
