@@ -89,9 +89,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_recipe(experiment: str, words: Sequence[str]) -> int:
-    """Train as ``copris train`` does, with an experiment to fall back on when none is named."""
-    named = any(word.startswith("experiment=") for word in words)
-    return main(["train", *([] if named else [f"experiment={experiment}"]), *words])
+    """Train as ``copris train`` does, an experiment being chosen; a later ``experiment=`` wins."""
+    return main(["train", f"experiment={experiment}", *words])
 
 
 def guarded(run: Callable[[list[str]], int], words: list[str]) -> int:

@@ -89,6 +89,8 @@ class AdmissionGate:
         self._failed: list[str] = []
         self._running: set[ResponseKey] = set()
         self._num_live = 0
+        self._num_paused = 0
+        self._num_sampled_groups = 0
         self._next_order = 0
 
     # ---- questions ----
@@ -128,6 +130,15 @@ class AdmissionGate:
         """Whether B complete groups lie ready."""
         return len(self._ready) >= self._groups_per_stage
 
+    @property
+    def enough_is_sampled(self) -> bool:
+        """Whether B groups have no member left to sample, whether they are stored already or not.
+
+        Nobody is admitted then. A multi-turn member may still ask for a next turn; its group does
+        not count any more then, and admission goes on.
+        """
+        return len(self._ready) + self._num_sampled_groups >= self._groups_per_stage
+
     def running(self) -> Iterator[ResponseKey]:
         """The responses in flight, in no particular order."""
         return iter(self._running)
@@ -135,10 +146,10 @@ class AdmissionGate:
     def prompts_wanted(self) -> int:
         """Prompts to draw now so that a freed slot always finds a waiting response.
 
-        Positive only while the gate is open:
+        Positive only while the gate is open and the stage needs more than is sampled:
             ceil((limit + margin - live responses) / group size)
         """
-        if self._state is not Gate.OPEN:
+        if self._state is not Gate.OPEN or self.enough_is_sampled:
             return 0
         margin = waiting_margin(self.limit, self._group_size)
         return max(0, -(-(self.limit + margin - self._num_live) // self._group_size))
@@ -168,8 +179,10 @@ class AdmissionGate:
         group, member = self._find(key)
         was = member.place
         member.place = check_move(PLACE_MOVES, was, Place.WAITING, str(key))
+        self._num_paused -= was is Place.PAUSED
         if was is Place.IDLE:
             self._num_live += 1
+            self._num_sampled_groups -= group.queued.unfinished == 0
             group.queued.unfinished += 1
         if member.oldest_version is None:
             self._line.push_new(group.queued, key.index)
@@ -188,9 +201,11 @@ class AdmissionGate:
         to = Place.PAUSED if interrupted else Place.IDLE
         member.place = check_move(PLACE_MOVES, member.place, to, str(key))
         self._running.remove(key)
+        self._num_paused += interrupted
         if not interrupted:
             self._num_live -= 1
             group.queued.unfinished -= 1
+            self._num_sampled_groups += group.queued.unfinished == 0
             self._line.rerank(group.queued)
         self._close_if_drained()
 
@@ -205,8 +220,10 @@ class AdmissionGate:
         if any(member.place in (Place.WAITING, Place.RUNNING) for member in group.members):
             raise IllegalMoveError(f"group {uid} was reported complete while a member waits or runs")
         del self._growing[uid]
+        self._num_sampled_groups -= group.queued.unfinished == 0
         self._line.forget(uid)
         self._num_live -= sum(member.place is not Place.IDLE for member in group.members)
+        self._num_paused -= sum(member.place is Place.PAUSED for member in group.members)
         if failed:
             self._failed.append(uid)
         else:
@@ -237,9 +254,13 @@ class AdmissionGate:
     # ---- decisions ----
 
     def admit(self) -> list[ResponseKey]:
-        """Admit whoever is next while there is room; the caller starts them."""
+        """Admit whoever is next while there is room; the caller starts them.
+
+        A slot is held for every interrupted response that has not asked again yet: it goes before
+        any un-started one, however late its request arrives.
+        """
         admitted = []
-        while self._state is Gate.OPEN and self.in_flight < self.limit and len(self._line):
+        while self._may_admit():
             admitted.append(self._admit(self._line.pop()))
         return admitted
 
@@ -259,6 +280,13 @@ class AdmissionGate:
         """Hand out the groups that failed since the last call."""
         failed, self._failed = self._failed, []
         return failed
+
+    def _may_admit(self) -> bool:
+        if self._state is not Gate.OPEN or self.enough_is_sampled:
+            return False
+        free_slots = self.limit - self.in_flight
+        needed = 1 if self._line.has_resumed else 1 + self._num_paused
+        return len(self._line) > 0 and free_slots >= needed
 
     def _admit(self, key: ResponseKey) -> ResponseKey:
         group, member = self._find(key)

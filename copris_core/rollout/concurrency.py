@@ -19,7 +19,7 @@ class FixedLimit:
 def waiting_margin(limit: int, group_size: int) -> int:
     """Un-started responses to keep waiting so that a freed slot never stands empty.
 
-    A quarter of the pool covers the round trip of a draw; two groups cover small pools. Waiting
+    A quarter of the pool covers the round trip of a draw; four groups cover small pools. Waiting
     responses hold no tokens, so a generous margin costs neither memory nor staleness.
     """
-    return max(2 * group_size, limit // 4)
+    return max(4 * group_size, limit // 4)

@@ -55,6 +55,11 @@ class ServiceOrder:
         """Responses in the line."""
         return len(self._resumed) + self._num_new
 
+    @property
+    def has_resumed(self) -> bool:
+        """Whether the response to serve next has been admitted before."""
+        return bool(self._resumed)
+
     def push_resumed(self, key: ResponseKey, *, oldest_version: int, draw_order: int) -> None:
         """Queue a response that has been admitted before."""
         heapq.heappush(self._resumed, (oldest_version, draw_order, key.index, key))

@@ -58,6 +58,11 @@ class Segment:
         return cls(tokens=array("i", tokens), logps=array("f", logps), version=version)
 
 
+def is_interrupted(*, aborted: bool, num_tokens: int, max_tokens: int) -> bool:
+    """Whether an engine's answer must be resumed: aborted before its budget was used up."""
+    return aborted and num_tokens < max_tokens
+
+
 @dataclass(slots=True, kw_only=True)
 class Trajectory:
     """One response, sampled in segments. Every status change goes through ``_move``.
@@ -104,7 +109,9 @@ class Trajectory:
         """
         if len(segment.tokens) > self.remaining_tokens:
             raise ValueError(f"{len(segment.tokens)} tokens came back, {self.remaining_tokens} were left")
-        done = finished or len(segment.tokens) == self.remaining_tokens
+        done = not is_interrupted(
+            aborted=not finished, num_tokens=len(segment.tokens), max_tokens=self.remaining_tokens
+        )
         self._move(Status.FINISHED if done else Status.PAUSED)
         if len(segment.tokens):
             self.segments.append(segment)

@@ -14,6 +14,7 @@ from verl.workers.rollout.replica import TokenOutput
 
 from copris_core.rollout.order import ResponseKey
 from copris_core.rollout.trajectory import Segment, Status, Trajectory
+from copris_core.verl_adapter.router import ABORTED
 
 SAMPLED_RESPONSE: ContextVar[ResponseKey | None] = ContextVar("sampled_response", default=None)
 """The training response on whose behalf the current task samples; None for validation."""
@@ -73,27 +74,16 @@ class GateClient(LLMServerClient):
         sampling_params: dict[str, Any],
         inputs: dict[str, Any],
     ) -> TokenOutput:
-        """One visit to an engine, from admission until the slot is given back."""
-        server_id, server = await self.gate.enter.remote(key.uid, key.index)
+        """One visit to an engine, from admission until it answers."""
         prefix = trajectory.num_tokens
-        try:
-            output: TokenOutput = await server.generate.remote(
-                request_id=self._vllm_request_id(f"{key.uid}_{key.index}"),
-                prompt_ids=trajectory.start(),
-                sampling_params={**sampling_params, "max_tokens": trajectory.remaining_tokens},
-                **_engine_inputs(inputs),
-            )
-            trajectory.absorb(_segment(output), finished=output.stop_reason not in ("aborted", "abort"))
-        finally:
-            # Also after an error: a slot that is never given back would stall the stage.
-            await self.gate.settle.remote(
-                key.uid,
-                key.index,
-                server_id,
-                interrupted=trajectory.status is Status.PAUSED,
-                tokens=trajectory.num_tokens - prefix,
-                prefix=prefix,
-            )
+        request = {
+            "request_id": self._vllm_request_id(f"{key.uid}_{key.index}_{prefix}"),
+            "prompt_ids": trajectory.start(),
+            "sampling_params": {**sampling_params, "max_tokens": trajectory.remaining_tokens},
+            **_engine_inputs(inputs),
+        }
+        output: TokenOutput = await self.gate.sample.remote(key.uid, key.index, request, prefix)
+        trajectory.absorb(_segment(output), finished=output.stop_reason not in ABORTED)
         return output
 
     def _budget(self, sampling_params: dict[str, Any]) -> int:

@@ -18,6 +18,8 @@ CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # Ray's default kills workers at 95% of a laptop's memory, most of which is page cache.
     "RAY_memory_usage_threshold": "0.98",
+    # Ray's workers would run at nice 15, at the mercy of whatever else the machine does.
+    "RAY_worker_niceness": "0",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
 

@@ -1,8 +1,8 @@
 """The gate as verl's global load balancer (rollout.router_config_path): one actor for all requests.
 
 Translates calls into facts for ``AdmissionGate`` and its decisions into answers; decides nothing.
-Training requests come through ``enter`` and ``settle``; ``acquire_server`` and ``release_server``
-serve whatever else verl sends (validation), outside the in-flight limit.
+Training requests come through ``sample``; ``acquire_server`` and ``release_server`` serve whatever
+else verl sends (validation), outside the in-flight limit.
 """
 
 import asyncio
@@ -16,12 +16,16 @@ from copris_core.rollout.admission import AdmissionGate, Gate
 from copris_core.rollout.concurrency import FixedLimit
 from copris_core.rollout.occupancy import InFlightMeter
 from copris_core.rollout.order import ResponseKey
+from copris_core.rollout.trajectory import is_interrupted
 
 DRAIN_TIMEOUT_S = 60.0
 """An engine answers an abort within one decode step; a minute means that it is gone."""
 
 MAX_WAITING_CALLS = 1_000_000
 """Ray admits 1000 concurrent calls by default, and every waiting response is one."""
+
+ABORTED = ("aborted", "abort")
+"""verl's stop reasons of a request that was cut off."""
 
 Server = tuple[str, Any]
 
@@ -69,26 +73,34 @@ class Router:
 
     # ---- training requests ----
 
-    async def enter(self, uid: str, index: int) -> Server:
-        """Wait for a slot; return the server to use."""
-        key = ResponseKey(uid, index)
-        self._gate.ask(key)
-        admission = asyncio.get_running_loop().create_future()
-        self._callers[key] = admission
-        await self._react()
-        return await admission
+    async def sample(self, uid: str, index: int, request: dict[str, Any], prefix: int) -> Any:
+        """Wait for a slot, send ``request`` to a server, give the slot back, return the answer.
 
-    async def settle(
-        self, uid: str, index: int, server_id: str, *, interrupted: bool, tokens: int, prefix: int
-    ) -> None:
-        """Give the slot back: ``tokens`` were sampled on top of ``prefix`` earlier ones."""
-        self._unload(server_id)
-        self._counts.tokens += tokens
-        self._counts.prefilled_again += prefix
-        self._counts.interrupted += interrupted
-        self._counts.finished += not interrupted
-        self._gate.settle(ResponseKey(uid, index), interrupted=interrupted)
-        await self._react()
+        The call to the server is made here and not by the client, so that a freed slot is taken by
+        the next response at once, however busy the agent-loop workers are.
+
+        Args:
+            uid: the prompt.
+            index: the member of its group.
+            request: arguments of the server's ``generate``.
+            prefix: response tokens within the request that were sampled before.
+        """
+        key = ResponseKey(uid, index)
+        server_id, server = await self._admission(key)
+        tokens, interrupted = 0, False
+        try:
+            output = await server.generate.remote(**request)
+            tokens, interrupted = len(output.token_ids), _is_interrupted(output, request)
+        finally:
+            # Also after an error: a slot that is never given back would stall the stage.
+            self._unload(server_id)
+            self._counts.tokens += tokens
+            self._counts.prefilled_again += prefix
+            self._counts.interrupted += interrupted
+            self._counts.finished += not interrupted
+            self._gate.settle(key, interrupted=interrupted)
+            await self._react()
+        return output
 
     async def complete(self, uid: str, *, failed: bool) -> None:
         """All responses of a prompt are stored (or one of them ``failed``)."""
@@ -199,6 +211,13 @@ class Router:
 
     # ---- inside ----
 
+    async def _admission(self, key: ResponseKey) -> Server:
+        self._gate.ask(key)
+        admission = asyncio.get_running_loop().create_future()
+        self._callers[key] = admission
+        await self._react()
+        return await admission
+
     async def _react(self) -> None:
         """Carry out the gate's decisions after a fact; wake whoever waits for a change."""
         for key in self._gate.admit():
@@ -243,6 +262,14 @@ class Router:
     def _unload(self, server_id: str) -> None:
         if server_id in self._loads:
             self._loads[server_id] -= 1
+
+
+def _is_interrupted(output: Any, request: dict[str, Any]) -> bool:
+    return is_interrupted(
+        aborted=output.stop_reason in ABORTED,
+        num_tokens=len(output.token_ids),
+        max_tokens=request["sampling_params"]["max_tokens"],
+    )
 
 
 GateRouter = ray.remote(max_concurrency=MAX_WAITING_CALLS)(Router)

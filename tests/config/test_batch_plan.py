@@ -98,6 +98,12 @@ def test_micro_batches_tile_a_mini_batch_and_mini_batches_the_trained_rows(
             "multiple of 8",
         ),
         (
+            {"trained_rows": 129},  # 129 / 2 is 64 with a rest
+            "mini_batches=2 does not split 129 trained rows into whole groups of 8: choose "
+            "data.train_batch_size and pruning.pruning_rate so that the trained rows are a "
+            "multiple of 8",
+        ),
+        (
             {"devices": 3},
             "64 rows per mini-batch cannot be shared by platform.devices=3: change "
             "platform.devices, mini_batches or data.train_batch_size so that it divides",

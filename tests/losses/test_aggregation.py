@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from copris_core.losses.aggregation import MODES, make_aggregate, masked_mean, masked_sum
 
 NAN, INF = float("nan"), float("inf")
-LOSS_BT = torch.tensor([[1.0, 2.0, 3.0], [4.0, NAN, INF], [-INF, NAN, NAN]])
-MASK_BT = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
+LOSS_BT = torch.tensor([[1.0, 2.0, 3.0, NAN], [4.0, NAN, INF, NAN], [-INF, NAN, NAN, NAN]])
+MASK_BT = torch.arange(4) < torch.tensor([[3], [1], [0]])
 
 
-# Row sums 6, 4, -; token counts 3, 1, 0; so 10 in total over 4 tokens and 2 responses of width 3.
+# Row sums 6, 4, -; token counts 3, 1, 0; so 10 in total over 4 tokens and 2 responses of width 4.
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
@@ -22,7 +22,7 @@ MASK_BT = torch.tensor([[True, True, True], [True, False, False], [False, False,
         ("token-sum", 10.0),
         ("seq-mean-token-sum", (6 + 4) / 2),
         ("seq-mean-token-mean", (6 / 3 + 4 / 1) / 2),
-        ("seq-mean-token-sum-norm", (6 + 4) / 2 / 3),
+        ("seq-mean-token-sum-norm", (6 + 4) / 2 / 4),
     ],
 )
 def test_a_mode_without_global_counts_gives_the_hand_computed_number(mode, expected):

@@ -37,6 +37,12 @@ def test_k3_of_one_token_is_at_most_ten(log_ratio):
     assert kl_BT.item() == 10.0
 
 
+def test_k3_sends_no_gradient_and_no_nan_where_exp_would_overflow():
+    logp_BT = torch.zeros(1, 1, requires_grad=True)
+    kl_estimator("k3")(logp_BT, torch.tensor([[150.0]])).backward()
+    assert logp_BT.grad.item() == 0.0
+
+
 def test_k1_and_k3_are_the_kl_divergence_in_expectation():
     pi_V = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     ref_V = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)

@@ -8,27 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copris_core.losses.aggregation import MODES, make_aggregate, token_mean
-from copris_core.losses.policy import LOG_RATIO_LIMIT, Clip, cross_stage_policy_loss
+from copris_core.losses.policy import Clip, cross_stage_policy_loss
 
 DAPO = Clip(low=0.2, high=0.28, dual=3.0)
 
 # One token per case: the surrogate s, the gradient of s to log pi (r A where nothing cuts, else 0).
 #   r    A      min(r A, clip(r) A)       s      ds/dlogp
-RATIO = [1.5, 0.5, 0.5, 1.5, 5.0, 9.0, 1.1]
-ADV = [2.0, 2.0, -1.0, -1.0, -1.0, 0.0, 1.0]
+RATIO = [1.5, 0.5, 0.5, 1.5, 5.0, 9.0, 0.1, 1.1]
+ADV = [2.0, 2.0, -1.0, -1.0, -1.0, 0.0, 0.0, 1.0]
 #   1.5  +2   1.28 * 2: high cuts      2.56   0
 #   0.5  +2   0.5 * 2: low does not    1      1
 #   0.5  -1   0.8 * -1: low cuts       -0.8   0
 #   1.5  -1   1.5 * -1: high does not  -1.5   -1.5
 #   5    -1   -5, dual cuts at 3       -3     0
-#   9    0    0                        0      0
+#   9    0    0: no advantage, no cut  0      0
+#   0.1  0    0: likewise              0      0
 #   1.1  +1   inside the bounds        1.1    1.1
-SURROGATE = [2.56, 1.0, -0.8, -1.5, -3.0, 0.0, 1.1]
-SLOPE = [0.0, 1.0, 0.0, -1.5, 0.0, 0.0, 1.1]
+SURROGATE = [2.56, 1.0, -0.8, -1.5, -3.0, 0.0, 0.0, 1.1]
+SLOPE = [0.0, 1.0, 0.0, -1.5, 0.0, 0.0, 0.0, 1.1]
 
 
 def _golden(*, clip: Clip, is_weight_BT: torch.Tensor | None = None):
-    behaviour_logp_BT = torch.full((1, 7), -20.0, dtype=torch.float64, requires_grad=True)
+    behaviour_logp_BT = torch.full((1, 8), -20.0, dtype=torch.float64, requires_grad=True)
     log_ratio_BT = torch.tensor([RATIO], dtype=torch.float64).log()
     logp_BT = (behaviour_logp_BT.detach() + log_ratio_BT).requires_grad_()
     adv_BT = torch.tensor([ADV], dtype=torch.float64, requires_grad=True)
@@ -36,7 +37,7 @@ def _golden(*, clip: Clip, is_weight_BT: torch.Tensor | None = None):
         logp_BT,
         behaviour_logp_BT,
         adv_BT,
-        torch.ones(1, 7, dtype=torch.bool),
+        torch.ones(1, 8, dtype=torch.bool),
         clip=clip,
         aggregate=token_mean(),
         is_weight_BT=is_weight_BT,
@@ -47,24 +48,24 @@ def _golden(*, clip: Clip, is_weight_BT: torch.Tensor | None = None):
 
 def test_each_bound_cuts_the_tokens_it_should():
     loss, stats, logp_BT, _, _ = _golden(clip=DAPO)
-    assert loss.item() == pytest.approx(-sum(SURROGATE) / 7)
-    assert logp_BT.grad[0].tolist() == pytest.approx([-slope / 7 for slope in SLOPE])
-    assert stats["clip_fraction"].item() == pytest.approx(2 / 7)
-    assert stats["dual_clip_fraction"].item() == pytest.approx(1 / 7)
-    assert stats["behaviour_kl"].item() == pytest.approx(-sum(map(math.log, RATIO)) / 7)
+    assert loss.item() == pytest.approx(-sum(SURROGATE) / 8)
+    assert logp_BT.grad[0].tolist() == pytest.approx([-slope / 8 for slope in SLOPE])
+    assert stats["clip_fraction"].item() == pytest.approx(2 / 8)
+    assert stats["dual_clip_fraction"].item() == pytest.approx(1 / 8)
+    assert stats["behaviour_kl"].item() == pytest.approx(-sum(map(math.log, RATIO)) / 8)
 
 
 def test_without_dual_clip_a_bad_token_may_weigh_any_ratio():
     loss, stats, logp_BT, _, _ = _golden(clip=Clip(low=0.2, high=0.28))
-    assert loss.item() == pytest.approx(-(sum(SURROGATE) + 3.0 - 5.0) / 7)
-    assert logp_BT.grad[0, 4].item() == pytest.approx(5.0 / 7)
+    assert loss.item() == pytest.approx(-(sum(SURROGATE) + 3.0 - 5.0) / 8)
+    assert logp_BT.grad[0, 4].item() == pytest.approx(5.0 / 8)
     assert stats["dual_clip_fraction"].item() == 0.0
 
 
 def test_neither_behaviour_nor_advantage_nor_weight_takes_a_gradient():
-    is_weight_BT = torch.full((1, 7), 0.5, dtype=torch.float64, requires_grad=True)
+    is_weight_BT = torch.full((1, 8), 0.5, dtype=torch.float64, requires_grad=True)
     loss, stats, _, behaviour_logp_BT, adv_BT = _golden(clip=DAPO, is_weight_BT=is_weight_BT)
-    assert loss.item() == pytest.approx(-0.5 * sum(SURROGATE) / 7)
+    assert loss.item() == pytest.approx(-0.5 * sum(SURROGATE) / 8)
     assert behaviour_logp_BT.grad is None
     assert adv_BT.grad is None
     assert is_weight_BT.grad is None
@@ -96,7 +97,7 @@ def test_an_extreme_log_ratio_is_clamped_and_sends_no_gradient(log_ratio):
         aggregate=token_mean(),
     )
     loss.backward()
-    clamped = math.copysign(LOG_RATIO_LIMIT, log_ratio)
+    clamped = math.copysign(20.0, log_ratio)
     assert loss.item() == pytest.approx(math.exp(clamped), rel=1e-6)
     assert stats["behaviour_kl"].item() == -clamped
     assert logp_BT.grad.item() == 0.0

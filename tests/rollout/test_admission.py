@@ -79,35 +79,78 @@ def test_the_first_member_admitted_pulls_its_siblings_before_the_next_prompt() -
 
 
 def test_resumed_partials_come_first_by_the_version_that_started_them() -> None:
-    gate = _drawn(_gate(limit=1), "abc", 2)
-    for version, name in [(0, "b0"), (1, "a0"), (2, "a1")]:  # one partial per stage
+    gate = _drawn(_gate(limit=3), "abc", 2)
+    for version, asking in enumerate([["b0"], ["a1", "b0"], ["a0", "a1", "b0"]]):
         gate.open(version)
-        _ask(gate, name)
-        assert _admit(gate) == [name]
+        _ask(gate, *asking)
+        gate.admit()
         gate.close()
-        _interrupt(gate, name)
+        _interrupt(gate, *asking)
     gate.open(3)
-    _ask(gate, "c0", "b1", "a1", "a0", "b0")
-    served = []
-    while gate.num_waiting:
-        served += _admit(gate)
-        _finish(gate, served[-1])
-    # partials of versions 0, 1, 2; then b1, whose group has started; then the new c0
-    assert served == ["b0", "a0", "a1", "b1", "c0"]
+    _ask(gate, "c0", "b1", "a0", "a1", "b0")
+    assert _admit(gate) == ["b0", "a1", "a0"]  # partials of versions 0, 1, 2
+    _finish(gate, "a0", "a1")
+    assert _admit(gate) == ["b1", "c0"]  # b has started, c is new
 
 
 def test_a_partial_interrupted_again_keeps_the_rank_of_its_first_version() -> None:
     gate = _drawn(_gate(limit=2), "ab", 1)
-    for version in (0, 1):  # a runs in stages 0 and 1, b only in stage 1
+    for version, asking in enumerate([["b0"], ["a0", "b0"]]):  # a joins in stage 1
         gate.open(version)
-        _ask(gate, *["a0", "b0"][: version + 1])
+        _ask(gate, *asking)
         gate.admit()
         gate.close()
-        for key in sorted(gate.running()):
-            gate.settle(key, interrupted=True)
+        _interrupt(gate, *asking)
     gate.open(2)
-    _ask(gate, "b0", "a0")
-    assert _admit(gate) == ["a0", "b0"]
+    _ask(gate, "a0", "b0")
+    # b started under version 0 and a under 1: age beats data order, though both last ran in stage 1
+    assert _admit(gate) == ["b0", "a0"]
+
+
+def test_a_slot_is_held_for_a_partial_that_has_not_asked_again() -> None:
+    gate = _single_groups(_gate(limit=2), "abcd")
+    _interrupt(gate, "a0")
+    assert gate.admit() == []  # one slot is free, and it is a0's; c0 waits
+    _finish(gate, "b0")
+    assert _admit(gate) == ["c0"]  # of two free slots one is held
+    _ask(gate, "a0")
+    assert _admit(gate) == ["a0"]
+    _finish(gate, "a0", "c0")
+    assert _admit(gate) == ["d0"]  # nothing is held any more
+
+
+def test_a_held_slot_outlasts_the_stage_and_a_finished_response_holds_none() -> None:
+    gate = _single_groups(_gate(limit=2), "abcd")
+    gate.close()
+    _interrupt(gate, "a0")
+    _finish(gate, "b0")
+    gate.open(1)
+    assert _admit(gate) == ["c0"]  # the second slot waits for a0, none for b0
+
+
+def test_a_partial_that_asks_does_not_wait_for_one_that_has_not() -> None:
+    gate = _single_groups(_gate(limit=2), "abc")
+    _interrupt(gate, "a0", "b0")
+    _ask(gate, "b0")
+    assert _admit(gate) == ["b0"]
+    assert gate.admit() == []  # c0 may not have a0's slot
+
+
+def test_a_slot_is_held_against_new_responses_only_not_against_a_next_turn() -> None:
+    gate = _single_groups(_gate(limit=2), "abcd")
+    _finish(gate, "b0")
+    _interrupt(gate, "a0")
+    assert _admit(gate) == ["c0"]
+    _ask(gate, "b0")  # its next turn; a0 has not asked, so the free slot is a0's
+    assert _admit(gate) == ["b0"]
+
+
+def test_a_group_that_fails_gives_its_held_slots_back() -> None:
+    gate = _single_groups(_gate(limit=1), "ab")
+    _interrupt(gate, "a0")
+    assert gate.admit() == []
+    gate.complete("a", failed=True)
+    assert _admit(gate) == ["b0"]
 
 
 def test_an_abort_before_the_first_token_still_counts_as_resumed() -> None:
@@ -244,38 +287,39 @@ def test_a_group_that_fails_half_way_frees_all_its_members() -> None:
 # ---- prompts on demand ----
 
 
+# In this section the pool is large for its groups, so that the margin is limit // 4.
+
+
 def test_prompts_are_wanted_up_to_the_limit_and_its_margin() -> None:
-    # margin = max(2 * 3, 10 // 4) = 6; ceil((10 + 6 - live) / 3) for live = 0, 3, ... 15, 18
-    gate = _gate(limit=10, group_size=3)
+    # margin = 33 // 4 = 8; ceil((33 + 8 - live) / 2) for live = 0, 2, ... 40, 42: 21, 20, ... 1, 0
+    gate = _gate(limit=33, group_size=2)
     gate.open(0)
     wanted = [gate.prompts_wanted()]
-    for uid in "abcdef":
-        gate.draw(uid, 3)
+    for uid in "abcdefghijklmnopqrstu":
+        gate.draw(uid, 2)
         wanted.append(gate.prompts_wanted())
-    assert wanted == [6, 5, 4, 3, 2, 1, 0]
-    assert gate.num_live == 18  # the last group overshoots 16 by less than one group
+    assert wanted == list(range(21, -1, -1))
+    assert gate.num_live == 42  # the last group overshoots 41 by less than one group
 
 
 def test_responses_in_flight_still_count_until_they_finish() -> None:
-    gate = _drawn(_gate(limit=2, group_size=1), "abcd", 1)  # margin 2: live 4 is enough
-    gate.open(0)
-    _ask(gate, "a0", "b0", "c0", "d0")
-    gate.admit()
-    assert gate.prompts_wanted() == 0
+    uids = "abcdefghijklmnopqrst"  # 20 live responses are enough: 16 + 16 // 4
+    gate = _single_groups(_gate(limit=16, group_size=1), uids)
+    assert (gate.in_flight, gate.prompts_wanted()) == (16, 0)
     _finish(gate, "a0")
     assert gate.prompts_wanted() == 1
 
 
 def test_no_prompt_is_wanted_unless_the_gate_is_open() -> None:
-    gate = _gate(limit=1, group_size=1)
+    gate = _gate(limit=16, group_size=1)
     assert (gate.state, gate.prompts_wanted()) == (Gate.CLOSED, 0)
     _single_groups(gate, "a")
-    assert gate.prompts_wanted() == 2  # 1 + max(2, 0) - 1
+    assert gate.prompts_wanted() == 19  # 16 + 16 // 4 - 1
     gate.close()
     assert (gate.state, gate.prompts_wanted()) == (Gate.CLOSING, 0)
 
 
 def test_more_live_responses_than_wanted_never_want_less_than_nothing() -> None:
-    gate = _drawn(_gate(limit=1, group_size=1), "abcdefgh", 1)
+    gate = _drawn(_gate(limit=16, group_size=1), "abcdefghijklmnopqrstuvwxyz", 1)
     gate.open(0)
-    assert gate.prompts_wanted() == 0
+    assert gate.prompts_wanted() == 0  # 26 live, 20 wanted

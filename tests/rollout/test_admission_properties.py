@@ -1,5 +1,6 @@
 """Properties of a gate that is fed exactly what it wants."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeAlias
@@ -130,3 +131,15 @@ def test_drawn_but_unfinished_responses_stay_under_limit_margin_and_one_group(
         driver.finish(finishes)
         driver.end_round(cut=cut)
         assert driver.gate.num_live == sum(driver.unfinished) < bound
+
+
+def test_a_gate_that_has_run_for_long_is_no_larger_than_a_young_one() -> None:
+    driver = _Driver((4, 2, 3), _rising)
+    num_bytes = []
+    for _ in range(600):
+        driver.admit()
+        driver.finish([True, False, True])
+        driver.end_round(cut=False)
+        num_bytes.append(len(pickle.dumps(driver.gate)))
+    assert len(driver.unfinished) > 300  # prompts drawn, nearly all of them long gone
+    assert max(num_bytes[300:]) < 1.2 * max(num_bytes[:300])

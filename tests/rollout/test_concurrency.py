@@ -27,24 +27,24 @@ def test_a_limit_cannot_be_changed_under_the_gate() -> None:
 @pytest.mark.parametrize(
     ("limit", "group_size", "margin"),
     [
-        (16, 8, 16),  # two groups (2 * 8) beat a quarter of the pool (4)
-        (64, 8, 16),  # both are 16
-        (400, 8, 100),  # a quarter of the pool beats two groups (16)
-        (15, 1, 3),  # 15 / 4 rounds down
-        (1, 1, 2),  # a pool of one still keeps two groups waiting
+        (16, 8, 32),  # four groups (4 * 8) beat a quarter of the pool (4)
+        (128, 8, 32),  # both are 32
+        (400, 8, 100),  # a quarter of the pool beats four groups (32)
+        (23, 1, 5),  # 23 / 4 rounds down
+        (1, 1, 4),  # a pool of one still keeps four groups waiting
     ],
 )
-def test_the_margin_is_two_groups_or_a_quarter_of_the_pool(
+def test_the_margin_is_four_groups_or_a_quarter_of_the_pool(
     limit: int, group_size: int, margin: int
 ) -> None:
     assert waiting_margin(limit, group_size) == margin
 
 
 @given(limit=st.integers(1, 10_000), group_size=st.integers(1, 256))
-def test_the_margin_covers_two_groups_and_a_quarter_and_no_more(
+def test_the_margin_covers_four_groups_and_a_quarter_and_no_more(
     limit: int, group_size: int
 ) -> None:
     margin = waiting_margin(limit, group_size)
-    assert margin >= 2 * group_size
+    assert margin >= 4 * group_size
     assert 4 * margin > limit - 4  # a quarter, rounded down
-    assert margin == 2 * group_size or 4 * margin <= limit
+    assert margin == 4 * group_size or 4 * margin <= limit

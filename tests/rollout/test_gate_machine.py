@@ -51,8 +51,12 @@ class _Model:
 
     def served(self) -> list[tuple[int, int]]:
         served = []
-        while self.state == "OPEN" and self.at("waiting") and len(self.at("running")) < self.limit:
+        while self.state == "OPEN" and self.at("waiting"):
             order, index = min(self.at("waiting"), key=lambda who: self._rank(*who))
+            is_resumed = self.growing[order][index].first_version is not None
+            num_held = 0 if is_resumed else len(self.at("paused"))
+            if len(self.at("running")) + num_held >= self.limit:
+                break
             member = self.growing[order][index]
             if member.first_version is None:
                 member.first_version = self.version

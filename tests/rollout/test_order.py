@@ -110,6 +110,16 @@ def test_an_empty_line_has_nobody_to_serve() -> None:
     assert len(line) == 0
 
 
+def test_the_line_tells_whether_the_next_one_is_resumed() -> None:
+    line = ServiceOrder()
+    line.push_new(_group("new", 0), 0)
+    assert not line.has_resumed
+    line.push_resumed(ResponseKey("resumed", 0), oldest_version=0, draw_order=1)
+    assert line.has_resumed
+    line.pop()
+    assert not line.has_resumed
+
+
 class _NaiveOrder:
     """The same contract by one ``min`` over lists: no heap, no stale entry, no counter."""
 

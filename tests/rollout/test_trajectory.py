@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copris_core.rollout.states import IllegalMoveError, check_move
-from copris_core.rollout.trajectory import MOVES, Segment, Status, Trajectory
+from copris_core.rollout.trajectory import MOVES, Segment, Status, Trajectory, is_interrupted
 
 LEGAL = {
     (Status.WAITING, Status.RUNNING),
@@ -82,6 +82,16 @@ def test_an_interrupted_response_that_used_its_budget_is_finished() -> None:
     response.start()
     response.absorb(_segment(3), finished=False)  # 2 + 1 = 3 tokens: nothing is left to sample
     assert (response.status, response.remaining_tokens) == (Status.FINISHED, 0)
+
+
+@pytest.mark.parametrize(
+    ("aborted", "num_tokens", "resumes"),
+    [(True, 0, True), (True, 2, True), (True, 3, False), (False, 0, False), (False, 3, False)],
+)
+def test_only_an_abort_that_left_budget_is_an_interruption(
+    aborted: bool, num_tokens: int, resumes: bool
+) -> None:
+    assert is_interrupted(aborted=aborted, num_tokens=num_tokens, max_tokens=3) is resumes
 
 
 def test_a_response_may_finish_before_its_budget() -> None:
