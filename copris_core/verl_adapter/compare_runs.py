@@ -34,7 +34,7 @@ def compare(experiments: Sequence[str], overrides: Sequence[str], out: Path) -> 
     for cfg, run in entered:
         console.print(f"[bold]{run.experiment_name}[/bold]")
         for line in check(run, cfg):
-            console.print(line)
+            console.print(line, highlight=False, soft_wrap=True)
     folders = [launch.train(cfg, run) for cfg, run in entered]
     paths = write_report(folders, out, on_torn=console.print)
     summaries = [Summary.from_json(read_json(folder / "summary.json")) for folder in folders]

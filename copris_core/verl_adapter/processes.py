@@ -1,13 +1,16 @@
 """Leave nothing behind: no process, no Ray session, no shared memory, however a run ends."""
 
 import contextlib
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
-SHARED_MEMORY = "/dev/shm/psm_"
-"""Where Python's shared memory lies on Linux; weight buckets travel through it."""
+SHARED_MEMORY = ("/dev/shm/psm_", "/dev/shm/verl_weights_")
+"""What vLLM's queues and verl's weight buckets are called on Linux."""
 
 GRACE_S = 15.0
 """Seconds in which a stopped process may end by itself."""
@@ -22,15 +25,22 @@ def ray_cluster_of_ours() -> Iterator[None]:
     """
     import ray
 
+    stop = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, stop)
         ours = psutil.Process().children(recursive=True)
         buckets = set().union(*(_shared_memory_of(process) for process in ours))
         ray.shutdown()
         _end(ours)
         for bucket in buckets:
             bucket.unlink(missing_ok=True)
+
+
+def _exit(number: int, _: object) -> NoReturn:
+    """End by an exception, so that a stopped run cleans up as an interrupted one does."""
+    sys.exit(128 + number)
 
 
 def _shared_memory_of(process: psutil.Process) -> set[Path]:

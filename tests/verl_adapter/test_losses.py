@@ -1,0 +1,97 @@
+"""Our loss inside verl: the same numbers as verl's own where they coincide, and what it measures."""
+
+from functools import partial
+
+import pytest
+import torch
+from tensordict import TensorDict
+from verl.trainer.ppo.core_algos import get_policy_loss_fn
+from verl.utils import tensordict_utils as tu
+from verl.workers.config import ActorConfig, FSDPActorConfig
+
+from copris_core.verl_adapter.losses import MeasuredLoss, clip_of
+
+pytestmark = pytest.mark.verl
+
+
+def _config(**changes: object) -> ActorConfig:
+    settings = {
+        "strategy": "fsdp2", "rollout_n": 2, "ppo_mini_batch_size": 2,
+        "ppo_micro_batch_size_per_gpu": 2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.28,
+        "clip_ratio_c": 3.0,
+    }
+    return FSDPActorConfig(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"])
+def test_cross_stage_equals_verls_vanilla_loss(mode: str) -> None:
+    draw = partial(torch.randn, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    old, new, adv = draw(), draw(), draw()
+    mask = torch.arange(7) < torch.tensor([[7], [3], [1], [5]])
+    config = _config()
+    config.global_batch_info.update(dp_size=1, batch_num_tokens=16, global_batch_size=4)
+    losses = {}
+    for name in ("vanilla", "cross_stage"):
+        leaf = new.clone().requires_grad_()
+        loss, metrics = get_policy_loss_fn(name)(
+            old_log_prob=old, log_prob=leaf, advantages=adv, response_mask=mask,
+            loss_agg_mode=mode, config=config,
+        )
+        loss.backward()
+        losses[name] = (loss.detach(), leaf.grad, metrics["actor/pg_clipfrac"], metrics["actor/ppo_kl"])
+    for theirs, ours in zip(losses["vanilla"], losses["cross_stage"], strict=True):
+        torch.testing.assert_close(torch.as_tensor(ours), torch.as_tensor(theirs), atol=1e-6, rtol=0)
+
+
+def _micro_batch(logp: list[float], engine: list[float], versions: list[int], now: int) -> tuple:
+    """One response of len(logp) tokens after a prompt of one token."""
+    length = len(logp)
+    jagged = partial(torch.nested.as_nested_tensor, layout=torch.jagged)
+    fields = {
+        "prompts": jagged([torch.tensor([5])]),
+        "responses": jagged([torch.arange(length)]),
+        "input_ids": jagged([torch.arange(length + 1)]),
+        "attention_mask": jagged([torch.ones(length + 1, dtype=torch.int64)]),
+        "response_mask": jagged([torch.ones(length, dtype=torch.int64)]),
+        "rollout_log_probs": jagged([torch.tensor(engine)]),
+        "advantages": jagged([torch.ones(length)]),
+        "policy_version": jagged([torch.tensor(versions)]),
+    }
+    data = TensorDict(fields, batch_size=[1])
+    tu.assign_non_tensor_data(data, "current_version", now)
+    # verl's log_probs run over prompt and response, each predicting the next token.
+    return {"log_probs": jagged([torch.tensor([*logp, 0.0])])}, data
+
+
+def _measured() -> MeasuredLoss:
+    return MeasuredLoss(lambda **_: (torch.zeros(()), {}), _config())
+
+
+def test_the_gap_counts_fresh_tokens_only_and_only_before_the_first_optimizer_step() -> None:
+    loss = _measured()
+    output, data = _micro_batch([-1.0, -2.0, -3.0], [-1.0, -2.5, -7.0], [4, 4, 3], now=4)
+    loss.begin()
+    metrics = loss(model_output=output, data=data)[1]
+    assert metrics["logprob_gap/max"].aggregate() == pytest.approx(0.5)  # not the 4.0 of version 3
+    assert metrics["logprob_gap/tokens"].aggregate() == 2
+    loss.end()
+    assert "logprob_gap/max" not in loss(model_output=output, data=data)[1]
+
+
+def test_ratios_are_summed_by_lag() -> None:
+    output, data = _micro_batch([0.0, 0.0, 0.0], [0.0, -0.1, -0.1], [4, 3, 0], now=4)
+    metrics = _measured()(model_output=output, data=data)[1]
+    tokens = [metrics[f"lag{lag}/tokens"].aggregate() for lag in range(4)]
+    assert tokens == [1, 1, 0, 1]  # lag 4 falls into the last bucket
+    assert metrics["lag1/ratio_sum"].aggregate() == pytest.approx(1.10517, abs=1e-5)  # e^0.1
+
+
+def test_without_versions_every_token_is_of_the_current_policy() -> None:
+    output, data = _micro_batch([0.0, 0.0], [0.0, 0.0], [0, 0], now=4)
+    metrics = _measured()(model_output=output, data=data.exclude("policy_version"))[1]
+    assert metrics["lag0/tokens"].aggregate() == 2
+
+
+def test_the_clip_is_verls() -> None:
+    clip = clip_of(_config(clip_ratio_high=0.3))
+    assert (clip.low, clip.high, clip.dual) == (0.2, 0.3, 3.0)
