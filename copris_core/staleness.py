@@ -26,7 +26,7 @@ def staleness_metrics(versions: Sequence[Tensor], current_version: int) -> dict[
     if not versions:
         raise ValueError("an empty batch has no staleness")
     lag = current_version - torch.cat(list(versions))
-    segments = sum(len(version.unique_consecutive()) for version in versions)
+    segments = sum(1 + int((version[1:] != version[:-1]).sum()) for version in versions)
     return {
         "staleness/segments_per_sample": segments / len(versions),
         "staleness/on_policy_token_fraction": (lag == 0).double().mean().item(),

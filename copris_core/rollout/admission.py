@@ -218,7 +218,9 @@ class AdmissionGate:
         """
         group = self._growing[uid]
         if any(member.place in (Place.WAITING, Place.RUNNING) for member in group.members):
-            raise IllegalMoveError(f"group {uid} was reported complete while a member waits or runs")
+            raise IllegalMoveError(
+                f"group {uid} was reported complete while a member waits or runs"
+            )
         del self._growing[uid]
         self._num_sampled_groups -= group.queued.unfinished == 0
         self._line.forget(uid)

@@ -13,7 +13,9 @@ class FixedLimit:
     def __post_init__(self) -> None:
         """Refuse a limit that admits nothing."""
         if self.limit < 1:
-            raise ValueError(f"concurrency must be >= 1, got {self.limit}; set strategy.concurrency")
+            raise ValueError(
+                f"concurrency must be >= 1, got {self.limit}; set strategy.concurrency"
+            )
 
 
 def waiting_margin(limit: int, group_size: int) -> int:

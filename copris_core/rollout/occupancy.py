@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class InFlightMeter:
     """Mean number of responses in flight while the gate is open.
 
-        mean = integral(in_flight dt) / integral(dt), over the spans between ``start`` and ``stop``
+    mean = integral(in_flight dt) / integral(dt), over the spans between ``start`` and ``stop``
     """
 
     _since_s: float | None = None
@@ -20,7 +20,7 @@ class InFlightMeter:
         self._since_s, self._in_flight, self._area, self._open_s = now_s, in_flight, 0.0, 0.0
 
     def observe(self, now_s: float, in_flight: int) -> None:
-        """Note that from ``now_s`` (seconds) on ``in_flight`` responses run; ignored when stopped."""
+        """Note that from ``now_s`` (seconds) on, ``in_flight`` run; ignored when stopped."""
         if self._since_s is None:
             return
         self._area += self._in_flight * (now_s - self._since_s)

@@ -46,7 +46,7 @@ class Segment:
         """Check one engine output and pack it.
 
         Raises:
-            ValueError: the engine returned a log-prob too few, too many, or one that is not a number.
+            ValueError: a log-prob too few, too many, or one that is not a number.
         """
         if len(tokens) != len(logps):
             raise ValueError(
@@ -54,7 +54,9 @@ class Segment:
                 "set actor_rollout_ref.rollout.calculate_log_probs=True"
             )
         if any(math.isnan(logp) for logp in logps):
-            raise ValueError("the engine returned a NaN log-prob: its weights or its KV cache are damaged")
+            raise ValueError(
+                "the engine returned a NaN log-prob: its weights or its KV cache are damaged"
+            )
         return cls(tokens=array("i", tokens), logps=array("f", logps), version=version)
 
 
@@ -108,7 +110,9 @@ class Trajectory:
             IllegalMoveError: the response is not running.
         """
         if len(segment.tokens) > self.remaining_tokens:
-            raise ValueError(f"{len(segment.tokens)} tokens came back, {self.remaining_tokens} were left")
+            raise ValueError(
+                f"{len(segment.tokens)} tokens came back, {self.remaining_tokens} were left"
+            )
         done = not is_interrupted(
             aborted=not finished, num_tokens=len(segment.tokens), max_tokens=self.remaining_tokens
         )

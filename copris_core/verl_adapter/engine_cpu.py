@@ -12,7 +12,7 @@ class CPUFSDPEngine(FSDPEngineWithLMHead):
 
     def _build_fsdp_module(self, module: Any) -> Any:
         # For a forward-only engine verl asks for CPUOffloadPolicy(pin_memory=True)
-        # (transformer_impl.py:462-466); pinning needs an accelerator, and there is nothing to offload.
+        # (transformer_impl.py:462-466); pinning needs an accelerator, which is not there.
         config, forward_only = self.engine_config, self.engine_config.forward_only
         object.__setattr__(config, "forward_only", False)
         try:

@@ -1,4 +1,4 @@
-"""Environment variables of a run and of every process below it. To be set before verl is imported."""
+"""Environment variables of a run and every process below it, set before verl is imported."""
 
 import os
 

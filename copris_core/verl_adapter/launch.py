@@ -88,7 +88,13 @@ def _complete(
                 "default_local_dir": str(folder / "checkpoints"),
                 "validation_data_dir": str(folder / "validation"),
             },
-            "ray_kwargs": {"ray_init": {"_temp_dir": str(ray_folder), "log_to_driver": False, "logging_level": "ERROR"}},
+            "ray_kwargs": {
+                "ray_init": {
+                    "_temp_dir": str(ray_folder),
+                    "log_to_driver": False,
+                    "logging_level": "ERROR",
+                }
+            },
         },
     )
     if run.strategy.name != "sync":
@@ -110,7 +116,7 @@ def _write_router(run: RunConfig, folder: Path) -> str:
 
 
 def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> None:
-    """verl's own entry, minus its command line."""
+    """Verl's own entry, minus its command line."""
     import ray
     from verl.trainer.main_ppo import run_ppo
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
@@ -118,9 +124,7 @@ def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> No
 
     from copris_core.verl_adapter.task_runner import RecipeTaskRunner
 
-    OmegaConf.update(
-        config, "ray_kwargs.ray_init.runtime_env.env_vars", variables, force_add=True
-    )
+    OmegaConf.update(config, "ray_kwargs.ray_init.runtime_env.env_vars", variables, force_add=True)
     write_phase(folder, "starting Ray")
     try:
         # verl prints its whole config
@@ -156,9 +160,7 @@ def _shown(folder: RunFolder, run: RunConfig) -> Iterator[None]:
     done = threading.Event()
     # Bound to today's stdout: verl's prints are redirected, ours are not.
     console = Console(file=sys.stdout)
-    with ProgressView(
-        run.experiment_name, total_steps=run.total_steps, console=console
-    ) as view:
+    with ProgressView(run.experiment_name, total_steps=run.total_steps, console=console) as view:
         thread = threading.Thread(target=_follow, args=(folder, view, done), daemon=True)
         thread.start()
         try:

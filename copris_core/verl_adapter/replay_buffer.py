@@ -24,7 +24,7 @@ class PromptPollReplayBuffer(ReplayBuffer):
 
 
 class GateReplayBuffer(ReplayBufferAsync):
-    """Waits for the gate's B-th complete group and draws prompts for it meanwhile, without polling."""
+    """Waits for the gate's B-th complete group, drawing prompts meanwhile, without polling."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Take verl's own arguments."""

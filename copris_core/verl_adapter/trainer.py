@@ -1,4 +1,4 @@
-"""The trainer modes: verl's own training loop, with our methods, our gate and our record in its hooks.
+"""The trainer modes: verl's own loop, with our methods, our gate and our record in its hooks.
 
 ``copris_sync`` is verl's synchronous trainer; ``copris`` samples through the gate. The loop itself,
 ``PPOTrainer.fit`` and ``_step_once``, stays verl's.
@@ -92,7 +92,7 @@ class RecipeTrainer(PPOTrainer):
     # ---- between sampling and the first forward pass ----
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict[str, Any], **kwargs: Any) -> Any:
-        """verl's first touch of a sampled batch: here the methods act on it."""
+        """Verl's first touch of a sampled batch: here the methods act on it."""
         self.record.phase("updating", step=self.global_steps)
         data = self._fetch(batch, ["uid", "rm_scores"])
         reward_B = torch.stack([scores.sum() for scores in data["rm_scores"].unbind()])
@@ -156,8 +156,12 @@ class RecipeTrainer(PPOTrainer):
         return [torch.full((tag["response_len"],), self.current_version) for tag in batch.tags]
 
     def _compute_metrics(
-        self, batch: KVBatchMeta, metrics: dict[str, Any], timing_raw: dict[str, float],
-        global_steps: int, epoch: int,
+        self,
+        batch: KVBatchMeta,
+        metrics: dict[str, Any],
+        timing_raw: dict[str, float],
+        global_steps: int,
+        epoch: int,
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self._row.update(phase_seconds(timing_raw))
@@ -171,12 +175,17 @@ class RecipeTrainer(PPOTrainer):
             self.record.write_trajectories(global_steps, batch)
 
     def _val_metrics_update(
-        self, data_sources: Any, sample_uids: list[str], infos: dict[str, list[Any]],
-        *args: Any, **kwargs: Any,
+        self,
+        data_sources: Any,
+        sample_uids: list[str],
+        infos: dict[str, list[Any]],
+        *args: Any,
+        **kwargs: Any,
     ) -> dict[str, float]:
         scores = [acc for acc in infos["acc"] if acc is not None]
         self._validation = {
-            "val/accuracy": sum(scores) / len(scores), "val/n": len(set(sample_uids))
+            "val/accuracy": sum(scores) / len(scores),
+            "val/n": len(set(sample_uids)),
         }
         metrics = super()._val_metrics_update(data_sources, sample_uids, infos, *args, **kwargs)
         return {**metrics, **self._validation}
@@ -191,7 +200,7 @@ class RecipeTrainer(PPOTrainer):
 class SyncTrainer(RecipeTrainer, PPOTrainerSync):
     """verl's synchronous trainer with methods and record: the baseline."""
 
-    # verl gives synchronous semantics to this literal alone (trainer_base.py: trainer_mode != "sync").
+    # verl gives synchronous semantics to this literal alone (trainer_base.py: != "sync").
     trainer_mode = property(lambda self: "sync", lambda self, mode: None)
 
     def prepare_step(self) -> dict[str, float]:
@@ -238,7 +247,7 @@ class GateTrainer(RecipeTrainer):
         self.checkpoint_manager.sleep_replicas()
 
     def on_step_end(self) -> None:
-        """New weights; engines accept requests again, the gate stays closed until the next stage."""
+        """New weights; engines accept requests again, the gate stays closed until it opens."""
         with marked_timer("update_weights", self.timing_raw):
             self.checkpoint_manager.update_weights(self.global_steps)
             self.checkpoint_manager.resume_generation_replicas()

@@ -17,7 +17,9 @@ SMALL = (
 @pytest.fixture(scope="session")
 def grpo(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("e2e") / "grpo"
-    return train(folder, "experiment=grpo", *SMALL, "task.val_rows=32", "trainer.total_training_steps=4")
+    return train(
+        folder, "experiment=grpo", *SMALL, "task.val_rows=32", "trainer.total_training_steps=4"
+    )
 
 
 @pytest.fixture(scope="session")

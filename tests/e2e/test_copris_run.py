@@ -102,7 +102,9 @@ def test_a_response_keeps_within_its_budget_over_all_segments(copris: Finished) 
 
 
 def test_versions_never_decrease_within_a_response(copris: Finished) -> None:
-    assert all(row["policy_version"] == sorted(row["policy_version"]) for row in copris.trajectories)
+    assert all(
+        row["policy_version"] == sorted(row["policy_version"]) for row in copris.trajectories
+    )
     newest = max(max(row["policy_version"]) - row["step"] for row in copris.trajectories)
     assert newest == -1  # step k trains what version k - 1 sampled, never its own outcome
 
@@ -112,7 +114,8 @@ def test_validation_leaves_the_training_responses_alone(copris: Finished) -> Non
     assert validated == [2, 4, 5]
     interrupted = {row["step"]: row["rollout/interrupted"] for row in copris.steps}
     resumed = {row["step"]: row["rollout/reprefill_tokens"] for row in copris.steps}
-    assert interrupted[2] and resumed[3]  # held over the validation after step 2
+    assert interrupted[2] > 0
+    assert resumed[3] > 0  # held over the validation after step 2
 
 
 def test_engine_and_trainer_agree_on_fresh_tokens(copris: Finished) -> None:

@@ -204,6 +204,37 @@ def test_the_b_th_complete_group_closes_the_gate() -> None:
     assert (gate.state, gate.in_flight) == (Gate.CLOSED, 0)
 
 
+def test_nobody_is_admitted_once_b_groups_are_sampled_though_not_yet_complete() -> None:
+    gate = _single_groups(_gate(limit=2, groups_per_stage=2, group_size=1), "abcd")
+    _finish(gate, "a0")
+    assert (gate.enough_is_sampled, _admit(gate)) == (False, ["c0"])
+    gate.complete("a", failed=False)  # ready 1, sampled 0
+    _finish(gate, "b0")  # ready 1, sampled 1: that is B
+    assert gate.enough_is_sampled
+    assert (gate.state, gate.stage_is_over) == (Gate.OPEN, False)
+    assert (gate.admit(), gate.prompts_wanted(), gate.num_waiting) == ([], 0, 1)
+
+
+def test_a_sampled_group_that_fails_or_takes_another_turn_no_longer_counts() -> None:
+    gate = _single_groups(_gate(limit=2, groups_per_stage=1), "abcde")
+    _finish(gate, "a0", "b0")  # sampled: a, b
+    gate.complete("a", failed=True)
+    assert (gate.enough_is_sampled, gate.admit()) == (True, [])
+    _ask(gate, "b0")
+    assert (gate.enough_is_sampled, _admit(gate)) == (False, ["b0", "c0"])
+
+
+def test_a_group_with_an_unfinished_member_is_not_sampled() -> None:
+    gate = _drawn(_gate(limit=2, groups_per_stage=1), "ab", 2)
+    gate.open(0)
+    _ask(gate, "a0", "a1", "b0")
+    gate.admit()
+    _finish(gate, "a0")
+    assert (gate.enough_is_sampled, _admit(gate)) == (False, ["b0"])
+    _interrupt(gate, "a1")
+    assert not gate.enough_is_sampled
+
+
 def test_a_gate_with_nobody_in_flight_closes_at_once() -> None:
     gate = _single_groups(_gate(limit=1, groups_per_stage=1), "ab")
     _finish(gate, "a0")

@@ -49,9 +49,13 @@ class _Model:
             if member.place in places
         ]
 
+    def enough_is_sampled(self) -> bool:
+        idle = [all(each.place == "idle" for each in members) for members in self.growing.values()]
+        return len(self.ready) + sum(idle) >= self.groups_per_stage
+
     def served(self) -> list[tuple[int, int]]:
         served = []
-        while self.state == "OPEN" and self.at("waiting"):
+        while self.state == "OPEN" and self.at("waiting") and not self.enough_is_sampled():
             order, index = min(self.at("waiting"), key=lambda who: self._rank(*who))
             is_resumed = self.growing[order][index].first_version is not None
             num_held = 0 if is_resumed else len(self.at("paused"))
@@ -265,6 +269,7 @@ class GateMachine(RuleBasedStateMachine):
         assert gate.num_waiting == len(model.at("waiting"))
         assert gate.num_live == len(model.at("drawn", "waiting", "running", "paused"))
         assert gate.num_ready == len(model.ready)
+        assert gate.enough_is_sampled == model.enough_is_sampled()
 
     @invariant()
     def in_flight_never_exceeds_the_limit(self) -> None:
@@ -283,8 +288,8 @@ class GateMachine(RuleBasedStateMachine):
         wanted = self.gate.prompts_wanted()
         with_wanted = self.gate.num_live + wanted * self.group_size
         assert wanted == 0 or full <= with_wanted < full + self.group_size
-        assert wanted > 0 or self.gate.num_live >= full or self.model.state != "OPEN"
-        assert wanted == 0 or self.model.state == "OPEN"
+        wants = self.model.state == "OPEN" and not self.model.enough_is_sampled()
+        assert (wanted > 0) == (wants and self.gate.num_live < full)
 
     @invariant()
     def no_token_is_lost_and_the_budget_holds(self) -> None:

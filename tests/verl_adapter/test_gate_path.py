@@ -27,7 +27,9 @@ class _House:
         config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
         self.client = GateClient(config, Local(self.router))
 
-    def ask(self, uid: str, index: int, prompt: list[int] | None = None) -> asyncio.Task[TokenOutput]:
+    def ask(
+        self, uid: str, index: int, prompt: list[int] | None = None
+    ) -> asyncio.Task[TokenOutput]:
         async def loop() -> TokenOutput:
             SAMPLED_RESPONSE.set(ResponseKey(uid, index))
             return await self.client.generate(
@@ -174,7 +176,9 @@ def test_log_probs_are_demanded_of_the_engine() -> None:
         house = _House(concurrency=1, groups=1, size=1)
 
         async def generate(**request: Any) -> TokenOutput:
-            return TokenOutput(token_ids=[1], stop_reason="completed", extra_fields={"global_steps": 0})
+            return TokenOutput(
+                token_ids=[1], stop_reason="completed", extra_fields={"global_steps": 0}
+            )
 
         house.engine.generate = generate
         await house.router.draw(["a"], [1])

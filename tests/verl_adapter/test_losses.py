@@ -1,4 +1,4 @@
-"""Our loss inside verl: the same numbers as verl's own where they coincide, and what it measures."""
+"""Our loss inside verl: verl's own numbers where they coincide, and what it measures."""
 
 from functools import partial
 
@@ -16,8 +16,12 @@ pytestmark = pytest.mark.verl
 
 def _config(**changes: object) -> ActorConfig:
     settings = {
-        "strategy": "fsdp2", "rollout_n": 2, "ppo_mini_batch_size": 2,
-        "ppo_micro_batch_size_per_gpu": 2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.28,
+        "strategy": "fsdp2",
+        "rollout_n": 2,
+        "ppo_mini_batch_size": 2,
+        "ppo_micro_batch_size_per_gpu": 2,
+        "clip_ratio_low": 0.2,
+        "clip_ratio_high": 0.28,
         "clip_ratio_c": 3.0,
     }
     return FSDPActorConfig(**{**settings, **changes})
@@ -25,7 +29,9 @@ def _config(**changes: object) -> ActorConfig:
 
 @pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"])
 def test_cross_stage_equals_verls_vanilla_loss(mode: str) -> None:
-    draw = partial(torch.randn, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draw = partial(
+        torch.randn, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     old, new, adv = draw(), draw(), draw()
     mask = torch.arange(7) < torch.tensor([[7], [3], [1], [5]])
     config = _config()
@@ -34,13 +40,24 @@ def test_cross_stage_equals_verls_vanilla_loss(mode: str) -> None:
     for name in ("vanilla", "cross_stage"):
         leaf = new.clone().requires_grad_()
         loss, metrics = get_policy_loss_fn(name)(
-            old_log_prob=old, log_prob=leaf, advantages=adv, response_mask=mask,
-            loss_agg_mode=mode, config=config,
+            old_log_prob=old,
+            log_prob=leaf,
+            advantages=adv,
+            response_mask=mask,
+            loss_agg_mode=mode,
+            config=config,
         )
         loss.backward()
-        losses[name] = (loss.detach(), leaf.grad, metrics["actor/pg_clipfrac"], metrics["actor/ppo_kl"])
+        losses[name] = (
+            loss.detach(),
+            leaf.grad,
+            metrics["actor/pg_clipfrac"],
+            metrics["actor/ppo_kl"],
+        )
     for theirs, ours in zip(losses["vanilla"], losses["cross_stage"], strict=True):
-        torch.testing.assert_close(torch.as_tensor(ours), torch.as_tensor(theirs), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            torch.as_tensor(ours), torch.as_tensor(theirs), atol=1e-6, rtol=0
+        )
 
 
 def _micro_batch(logp: list[float], engine: list[float], versions: list[int], now: int) -> tuple:
