@@ -9,7 +9,8 @@ Invariants, each one tested as a sentence:
 - never more than ``limit`` responses are in flight;
 - every admitted response leaves exactly once, finished or interrupted;
 - a response that has left finished is never handed out as a partial;
-- un-started plus unfinished responses never exceed ``limit + margin + group_size``.
+- un-started plus unfinished responses never exceed ``limit + margin + group_size`` (in a multi-turn
+  loop, plus those that ask for a further turn).
 """
 
 from collections.abc import Iterator

@@ -130,7 +130,8 @@ def _refuse_unknown_keys(override: Override, known: DictConfig) -> None:
     for named in _named_keys(key, value):
         if not _has_key(known, named) and not _may_be_added(named):
             near = nearest_key(named, (*leaves(known), *OWN_GROUPS))
-            raise ConfigError(f"unknown key {named}" + (f": did you mean {near}?" if near else ""))
+            mend = f"did you mean {near}?" if near else "remove it; see `copris check --help`"
+            raise ConfigError(f"unknown key {named}: {mend}")
     if not _has_key(known, key) and override.type == OverrideType.CHANGE:
         raise ConfigError(f"{key} is not set yet: write +{override.input_line}")
     _refuse_replacing_section(override, known)

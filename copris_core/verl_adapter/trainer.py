@@ -138,6 +138,7 @@ class RecipeTrainer(PPOTrainer):
         lengths = [tag["response_len"] for tag in batch.tags]
         self._row.update(length_metrics(lengths, "drawn"))
         self._row["reward/mean"] = reward_B.mean().item()
+        self._row["queue/rows"] = len(self.replay_buffer.partitions[batch.partition_id])
         self._row.setdefault("samples/finished", len(lengths))
         self._row.setdefault("tokens/generated", sum(lengths))
 

@@ -106,7 +106,7 @@ def test_check_prints_and_exits_0(capsys):
     assert cli.main(["check", "experiment=copris"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("copris, seed 0\n")
-    assert "64/128 = 0.50" in told
+    assert "48/64 = 0.75" in told
 
 
 @pytest.mark.verl

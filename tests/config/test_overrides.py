@@ -20,7 +20,7 @@ VLLM = "actor_rollout_ref.rollout.engine_kwargs.vllm"
         ),
         ("concurrency=8", "unknown key concurrency: did you mean strategy.concurrency?"),
         ("stratgy=copris", "unknown key stratgy: did you mean strategy?"),
-        ("+typo=1", "unknown key typo"),
+        ("+typo=1", "unknown key typo: remove it; see `copris check --help`"),
         ("+trainer.typo=1", "unknown key trainer.typo"),
         ("actor_rollout_ref.actor={optim:{lrr:1}}", f"unknown key {LR}r: did you mean {LR}?"),
         ("strategy=coprs", "strategy=coprs is unknown: use one of copris, sync"),

@@ -32,7 +32,14 @@ def test_pruned_rows_never_reach_a_forward_pass(two_replicas: Finished) -> None:
         assert row["cppo/kept_fraction"] == 0.5
         assert row["samples/trained"] == 16
         # Counted by the actor in its own forward passes.
-        assert row["update/tokens"] == row["tokens/trained"] < row["tokens/generated"]
+        assert row["update/tokens"] == row["tokens/trained"]
+    assert two_replicas.summary["trained_tokens"] < two_replicas.summary["generated_tokens"]
+
+
+def test_pruned_rows_are_cleared_from_the_queue(cppo_on_gsm8k: Finished) -> None:
+    """The synchronous queue holds one batch; a row left over from a step before would show."""
+    assert {row["samples/trained"] for row in cppo_on_gsm8k.steps} == {16}
+    assert {row["queue/rows"] for row in cppo_on_gsm8k.steps} == {32}
 
 
 def test_pruning_keeps_half_of_each_group(two_replicas: Finished) -> None:

@@ -204,6 +204,17 @@ def test_the_b_th_complete_group_closes_the_gate() -> None:
     assert (gate.state, gate.in_flight) == (Gate.CLOSED, 0)
 
 
+def test_a_gate_closed_before_its_stage_is_over_admits_nobody_until_it_opens() -> None:
+    gate = _single_groups(_gate(limit=2), "abc")
+    _finish(gate, "a0")
+    gate.close()
+    assert (gate.state, gate.enough_is_sampled, gate.admit()) == (Gate.CLOSING, False, [])
+    _finish(gate, "b0")
+    assert (gate.state, gate.admit()) == (Gate.CLOSED, [])
+    gate.open(1)
+    assert _admit(gate) == ["c0"]
+
+
 def test_nobody_is_admitted_once_b_groups_are_sampled_though_not_yet_complete() -> None:
     gate = _single_groups(_gate(limit=2, groups_per_stage=2, group_size=1), "abcd")
     _finish(gate, "a0")
