@@ -98,11 +98,14 @@ class RecipeTrainer(PPOTrainer):
         reward_B = torch.stack([scores.sum() for scores in data["rm_scores"].unbind()])
         self._describe_sampled(batch, reward_B)
         self._advantages_are_set = False
+        uids = list(data["uid"])
         for method in self.methods:
             sampled = SampledBatch(
-                step=self.global_steps, keys=batch.keys, uids=list(data["uid"]), reward_B=reward_B
+                step=self.global_steps, keys=batch.keys, uids=uids, reward_B=reward_B
             )
-            batch = self._carry_out(method.on_batch_sampled(sampled), batch)
+            selection = method.on_batch_sampled(sampled)
+            batch = self._carry_out(selection, batch)
+            uids, reward_B = [uids[i] for i in selection.kept], reward_B[list(selection.kept)]
         self._describe_trained(batch)
         return super()._balance_batch(batch, metrics, **kwargs)
 
