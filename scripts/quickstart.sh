@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/env.sh
-exec .venv/bin/copris compare grpo copris cppo --out runs/quickstart trainer.test_freq=4 "$@"
+exec .venv/bin/copris compare grpo copris cppo --out runs/quickstart trainer.test_freq=5 "$@"

@@ -157,7 +157,8 @@ def _arithmetic(run: RunConfig) -> Iterator[str]:
     )
     yield (
         f"               {plan.mini_batches} mini-batches of {plan.rows_per_mini_batch} rows "
-        f"({plan.groups_per_mini_batch} groups), {plan.epochs} epoch{'s' * (plan.epochs > 1)}"
+        f"({plan.groups_per_mini_batch} group{'s' * (plan.groups_per_mini_batch > 1)}), "
+        f"{plan.epochs} epoch{'s' * (plan.epochs > 1)}"
     )
     yield (
         f"the run        {plan.steps} steps, {plan.optimizer_updates_total} optimizer updates, "

@@ -39,10 +39,10 @@ def test_the_batch_arithmetic_is_printed(entered):
         "choices        strategy copris, correction cross_stage, pruning cppo, clip 0.2/0.2/3.0",
         "               task days, policy tiny_days, platform cpu x 1",
         "rows           8192 training, 200 validation",
-        "each step      8 prompts x 8 = 64 samples, of which 32 are trained on",
-        "               2 mini-batches of 16 rows (2 groups), 1 epoch",
-        "the run        16 steps, 32 optimizer updates, 1024 samples",
-        "in flight      48; interruptions per response 48/64 = 0.75",
+        "each step      4 prompts x 8 = 32 samples, of which 16 are trained on",
+        "               2 mini-batches of 8 rows (1 group), 1 epoch",
+        "the run        20 steps, 40 optimizer updates, 640 samples",
+        "in flight      32; interruptions per response 32/32 = 1.00",
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_synchronous_run_has_no_interruptions_to_speak_of(entered):
 @pytest.mark.parametrize(
     ("overrides", "note"),
     [
-        (["experiment=copris", "strategy.concurrency=65"], "above 1 interruption per response"),
+        (["experiment=copris", "strategy.concurrency=33"], "above 1 interruption per response"),
         (["experiment=copris", "strategy.concurrency=7"], "7 in flight is less than one group"),
         (["experiment=copris", "correction=none"], "correction=none forgets which policy"),
         (["experiment=cppo", "pruning.zero_variance=drop"], "zero_variance=drop may train on"),
@@ -68,7 +68,7 @@ def test_what_is_allowed_but_odd_is_noted(entered, overrides, note):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["experiment=copris", "strategy.concurrency=64"],
+        ["experiment=copris", "strategy.concurrency=32"],
         ["experiment=copris", "strategy.concurrency=8"],
         ["correction=none"],
     ],
@@ -121,8 +121,8 @@ def test_what_is_not_odd_is_not_noted(entered, overrides):
             "remove it",
         ),
         (
-            ["task.rows=7"],
-            "task=days has 7 training rows, fewer than the 8 prompts of a step: lower "
+            ["task.rows=3"],
+            "task=days has 3 training rows, fewer than the 4 prompts of a step: lower "
             "data.train_batch_size or add rows",
         ),
         (["task.rows=0"], "task=days: task.rows is 0: set it to 1 or more"),

@@ -106,7 +106,7 @@ def test_check_prints_and_exits_0(capsys):
     assert cli.main(["check", "experiment=copris"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("copris, seed 0\n")
-    assert "48/64 = 0.75" in told
+    assert "32/32 = 1.00" in told
 
 
 @pytest.mark.verl

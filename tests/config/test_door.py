@@ -101,9 +101,9 @@ def test_every_option_composes_and_names_itself(entered, group, option):
     ("experiment", "strategy", "concurrency", "correction", "pruning"),
     [
         ("grpo", "sync", None, "cross_stage", "none"),
-        ("copris", "copris", 48, "cross_stage", "none"),
+        ("copris", "copris", 32, "cross_stage", "none"),
         ("cppo", "sync", None, "cross_stage", "cppo"),
-        ("copris_cppo", "copris", 48, "cross_stage", "cppo"),
+        ("copris_cppo", "copris", 32, "cross_stage", "cppo"),
     ],
 )
 def test_an_experiment_differs_from_the_baseline_by_its_method_alone(
@@ -135,8 +135,8 @@ def test_the_baseline_keeps_the_engine_settings_of_the_method(entered):
 def test_what_follows_from_the_choices_reaches_verls_keys(entered):
     cfg, run = entered("experiment=copris_cppo", "clip=dapo", "seed=5")
     actor, rollout = cfg.actor_rollout_ref.actor, cfg.actor_rollout_ref.rollout
-    # 64 rows, half pruned, 2 mini-batches: 16 rows = 2 groups of 8.
-    assert actor.ppo_mini_batch_size == 2
+    # 32 rows, half pruned, 2 mini-batches: 8 rows = 1 group of 8.
+    assert actor.ppo_mini_batch_size == 1
     assert (actor.clip_ratio, actor.clip_ratio_low, actor.clip_ratio_high) == (0.2, 0.2, 0.28)
     assert actor.clip_ratio_c == 10.0
     assert rollout.max_model_len == cfg.data.max_prompt_length + cfg.data.max_response_length
@@ -144,7 +144,7 @@ def test_what_follows_from_the_choices_reaches_verls_keys(entered):
     seeds = (cfg.data.seed, rollout.seed, actor.data_loader_seed, actor.fsdp_config.seed)
     assert seeds == (5, 5, 5, 5)
     assert cfg.trainer.experiment_name == "copris_cppo"
-    assert cfg.trainer.test_freq == cfg.trainer.total_training_steps == 16
+    assert cfg.trainer.test_freq == cfg.trainer.total_training_steps == 20
     assert cfg.algorithm.rollout_correction.bypass_mode is True
 
 
@@ -155,12 +155,12 @@ def test_the_ablation_recomputes_the_old_log_probs(entered):
 
 def test_allocation_draws_more_prompts_and_trains_as_many_rows(entered):
     cfg, run = entered("experiment=cppo", "pruning.allocation=true", "pruning.pruning_rate=0.75")
-    assert cfg.data.train_batch_size == run.plan.prompts == 32
-    assert cfg.actor_rollout_ref.actor.ppo_mini_batch_size == 4
+    assert cfg.data.train_batch_size == run.plan.prompts == 16
+    assert cfg.actor_rollout_ref.actor.ppo_mini_batch_size == 2
 
 
 def test_a_pruning_rate_may_be_a_fraction(entered):
-    _, run = entered("experiment=cppo", "pruning.pruning_rate=7/8", "mini_batches=1")
+    _, run = entered("experiment=cppo", "pruning.pruning_rate=3/4", "mini_batches=1")
     assert run.plan.trained_rows == 8
 
 
@@ -205,7 +205,7 @@ def test_deriving_changes_nothing_that_it_is_given():
     before = copy.deepcopy(cfg)
     derived = derive(cfg, parse(cfg))
     assert cfg == before
-    assert derived.data.train_batch_size == 16
+    assert derived.data.train_batch_size == 8
     assert OmegaConf.is_struct(derived)
 
 
@@ -231,7 +231,7 @@ def test_deriving_changes_nothing_that_it_is_given():
         ),
         (
             ["actor_rollout_ref.rollout.n=0"],
-            "data.train_batch_size=8, actor_rollout_ref.rollout.n=0: set both to 1 or more",
+            "data.train_batch_size=4, actor_rollout_ref.rollout.n=0: set both to 1 or more",
         ),
         (
             ["strategy=copris", "strategy.concurrency=0"],
