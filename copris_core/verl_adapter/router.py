@@ -21,6 +21,9 @@ from copris_core.rollout.trajectory import is_interrupted
 DRAIN_TIMEOUT_S = 60.0
 """An engine answers an abort within one decode step; a minute means that it is gone."""
 
+INSTANT_S = 0.001
+"""A stage shorter than this sampled nothing."""
+
 MAX_WAITING_CALLS = 1_000_000
 """Ray admits 1000 concurrent calls by default, and every waiting response is one."""
 
@@ -140,12 +143,18 @@ class Router:
         return self._gate.take(count)
 
     async def stage_report(self) -> dict[str, float]:
-        """Metrics of the stage that has just been drained."""
-        counts = self._counts
+        """Metrics of the stage that has just been drained.
+
+        A stage that found B groups carried over ended as it began; it has no in-flight to report.
+        """
+        counts, meter = self._counts, self._meter
+        in_flight = {
+            "rollout/in_flight": meter.mean,
+            "rollout/occupancy": meter.mean / self._gate.limit,
+        }
         return {
-            "rollout/in_flight": self._meter.mean,
+            **(in_flight if meter.open_s > INSTANT_S else {}),
             "rollout/limit": self._gate.limit,
-            "rollout/occupancy": self._meter.mean / self._gate.limit,
             "rollout/open_s": self._meter.open_s,
             "rollout/stop_latency_s": max(0.0, counts.drained_at_s - counts.over_at_s),
             "rollout/reprefill_tokens": counts.prefilled_again,

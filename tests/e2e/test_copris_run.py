@@ -82,7 +82,10 @@ def test_no_segment_agrees_with_the_weights_of_the_version_before(copris: Finish
 
 
 def test_in_flight_stays_at_the_limit_and_never_above(copris: Finished) -> None:
-    assert all(row["rollout/in_flight"] <= row["rollout/limit"] == 24 for row in copris.steps)
+    in_flight = [row["rollout/in_flight"] for row in copris.steps if "rollout/in_flight" in row]
+    assert len(in_flight) >= 3  # a stage may find its groups carried over, and sample nothing
+    assert max(in_flight) <= 24
+    assert {row["rollout/limit"] for row in copris.steps} == {24}
     assert copris.summary["occupancy"] > 0.8  # a 4-prompt stage is mostly start and stop
 
 

@@ -151,6 +151,25 @@ def test_validation_is_served_while_training_is_held() -> None:
     _run(story)
 
 
+def test_a_stage_that_finds_its_groups_carried_over_reports_no_in_flight() -> None:
+    async def story() -> None:
+        house = _House(concurrency=1, groups=1, size=1)
+        await house.router.draw(["a", "b"], [1, 1])
+        await house.router.open(0)
+        house.ask("a", 0)
+        await settled()
+        await house.engine.finish(1)
+        await house.router.complete("a", failed=False)
+        await house.router.drained()
+        await house.router.open(1)
+        await house.router.drained()
+        report = await house.router.stage_report()
+        assert "rollout/in_flight" not in report
+        assert report["rollout/carried_groups"] == 1
+
+    _run(story)
+
+
 def test_a_failing_engine_gives_its_slot_back_and_fails_the_response() -> None:
     async def story() -> None:
         house = _House(concurrency=1, groups=1, size=2)
