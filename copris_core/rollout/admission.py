@@ -10,89 +10,67 @@ Invariants, each one tested as a sentence:
 - every admitted response leaves exactly once, finished or interrupted;
 - a response that has left finished is never handed out as a partial;
 - un-started plus unfinished responses never exceed ``limit + margin + group_size`` (in a multi-turn
-  loop, plus those that ask for a further turn).
+  loop, plus those that ask for a further turn);
+- with ``max_lag`` K no group is taken later than K versions after its first token.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
-from copris_core.rollout.concurrency import FixedLimit, waiting_margin
-from copris_core.rollout.order import QueuedGroup, ResponseKey, ServiceOrder
+from copris_core.rollout.concurrency import Limit
+from copris_core.rollout.gate_state import (
+    GATE_MOVES,
+    PLACE_MOVES,
+    Gate,
+    GateState,
+    Place,
+    SavedReady,
+)
+from copris_core.rollout.groups import Groups
+from copris_core.rollout.order import ResponseKey, ServiceOrder
+from copris_core.rollout.pacing import Pacing
 from copris_core.rollout.states import IllegalMoveError, check_move
+from copris_core.rollout.supply import OnDemand, StageSoFar, Supply
 
-
-class Gate(Enum):
-    """Whether responses are admitted."""
-
-    CLOSED = auto()
-    OPEN = auto()
-    CLOSING = auto()
-
-
-GATE_MOVES = {
-    Gate.CLOSED: frozenset({Gate.OPEN}),
-    Gate.OPEN: frozenset({Gate.CLOSING}),
-    Gate.CLOSING: frozenset({Gate.CLOSED}),
-}
-
-
-class Place(Enum):
-    """Where one response is, as the gate sees it."""
-
-    DRAWN = auto()
-    WAITING = auto()
-    RUNNING = auto()
-    PAUSED = auto()
-    IDLE = auto()
-
-
-PLACE_MOVES = {
-    Place.DRAWN: frozenset({Place.WAITING}),
-    Place.WAITING: frozenset({Place.RUNNING}),
-    Place.RUNNING: frozenset({Place.PAUSED, Place.IDLE}),
-    Place.PAUSED: frozenset({Place.WAITING}),
-    Place.IDLE: frozenset({Place.WAITING}),  # a multi-turn loop asks for its next turn
-}
-
-
-@dataclass(slots=True)
-class _Member:
-    place: Place = Place.DRAWN
-    oldest_version: int | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Group:
-    queued: QueuedGroup
-    members: list[_Member] = field(default_factory=list)
+__all__ = ["AdmissionGate", "Gate", "GateState", "Place"]
 
 
 class AdmissionGate:
     """Global admission control over all replicas and agent-loop workers."""
 
-    def __init__(self, *, limit: FixedLimit, groups_per_stage: int, group_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        limit: Limit,
+        groups_per_stage: int,
+        group_size: int,
+        supply: Supply | None = None,
+        max_lag: int | None = None,
+    ) -> None:
         """Start closed and empty.
 
         Args:
             limit: how many responses may be in flight, N'.
             groups_per_stage: complete groups that end a stage, B.
             group_size: responses per prompt, n; sizes the margin of waiting responses.
+            supply: the rollout strategy; CoPRIS's by default.
+            max_lag: K, versions within which a started group must be trained; None: no bound.
+
+        Raises:
+            ValueError: ``max_lag`` is negative.
         """
         self._limit = limit
         self._groups_per_stage = groups_per_stage
         self._group_size = group_size
+        self._supply: Supply = supply or OnDemand()
+        self._pacing = Pacing(max_lag=max_lag, groups_per_stage=groups_per_stage)
+        self._groups = Groups(self._pacing)
         self._state = Gate.CLOSED
         self._version = 0
         self._line = ServiceOrder()
-        self._growing: dict[str, _Group] = {}
-        self._ready: list[tuple[int, str]] = []
-        self._failed: list[str] = []
         self._running: set[ResponseKey] = set()
-        self._num_live = 0
-        self._num_paused = 0
-        self._num_sampled_groups = 0
-        self._next_order = 0
+        self._failed: list[str] = []
+        self._admitted = 0
+        self._submitted_groups = 0
 
     # ---- questions ----
 
@@ -119,41 +97,36 @@ class AdmissionGate:
     @property
     def num_live(self) -> int:
         """Drawn responses whose sampling is not done: un-started, waiting, running or paused."""
-        return self._num_live
+        return self._groups.num_live
 
     @property
     def num_ready(self) -> int:
         """Complete groups not yet taken."""
-        return len(self._ready)
+        return self._groups.num_ready
 
     @property
     def stage_is_over(self) -> bool:
-        """Whether B complete groups lie ready."""
-        return len(self._ready) >= self._groups_per_stage
+        """Whether B complete groups lie ready, and no group would be late for its update."""
+        return self._groups.may_step(self._version, stored=True)
 
     @property
     def enough_is_sampled(self) -> bool:
-        """Whether B groups have no member left to sample, whether they are stored already or not.
+        """Whether the stage could end if all that is sampled were stored already.
 
         Nobody is admitted then. A multi-turn member may still ask for a next turn; its group does
         not count any more then, and admission goes on.
         """
-        return len(self._ready) + self._num_sampled_groups >= self._groups_per_stage
+        return self._groups.may_step(self._version, stored=False)
 
     def running(self) -> Iterator[ResponseKey]:
         """The responses in flight, in no particular order."""
         return iter(self._running)
 
     def prompts_wanted(self) -> int:
-        """Prompts to draw now so that a freed slot always finds a waiting response.
-
-        Positive only while the gate is open and the stage needs more than is sampled:
-            ceil((limit + margin - live responses) / group size)
-        """
+        """Prompts to draw now; positive only while the stage needs more than is sampled."""
         if self._state is not Gate.OPEN or self.enough_is_sampled:
             return 0
-        margin = waiting_margin(self.limit, self._group_size)
-        return max(0, -(-(self.limit + margin - self._num_live) // self._group_size))
+        return max(0, self._supply.prompts_wanted(self._stage_so_far()))
 
     # ---- facts ----
 
@@ -163,12 +136,8 @@ class AdmissionGate:
         Raises:
             ValueError: the prompt is known already.
         """
-        if uid in self._growing or any(uid == ready for _, ready in self._ready):
-            raise ValueError(f"prompt {uid} was drawn twice")
-        queued = QueuedGroup(uid=uid, draw_order=self._next_order, unfinished=size)
-        self._growing[uid] = _Group(queued=queued, members=[_Member() for _ in range(size)])
-        self._next_order += 1
-        self._num_live += size
+        self._groups.draw(uid, size)
+        self._submitted_groups += 1
 
     def ask(self, key: ResponseKey) -> None:
         """A response wants to sample (for the first time, again after an abort, or its next turn).
@@ -177,14 +146,12 @@ class AdmissionGate:
             KeyError: its prompt was never drawn or is complete.
             IllegalMoveError: it waits or runs already.
         """
-        group, member = self._find(key)
+        group, member = self._groups.find(key)
         was = member.place
         member.place = check_move(PLACE_MOVES, was, Place.WAITING, str(key))
-        self._num_paused -= was is Place.PAUSED
+        self._groups.num_paused -= was is Place.PAUSED
         if was is Place.IDLE:
-            self._num_live += 1
-            self._num_sampled_groups -= group.queued.unfinished == 0
-            group.queued.unfinished += 1
+            self._groups.member_goes_on(group)
         if member.oldest_version is None:
             self._line.push_new(group.queued, key.index)
         else:
@@ -198,16 +165,16 @@ class AdmissionGate:
         Raises:
             IllegalMoveError: it was not running.
         """
-        group, member = self._find(key)
+        group, member = self._groups.find(key)
         to = Place.PAUSED if interrupted else Place.IDLE
         member.place = check_move(PLACE_MOVES, member.place, to, str(key))
         self._running.remove(key)
-        self._num_paused += interrupted
+        self._groups.num_paused += interrupted
         if not interrupted:
-            self._num_live -= 1
-            group.queued.unfinished -= 1
-            self._num_sampled_groups += group.queued.unfinished == 0
+            self._groups.member_done(group)
             self._line.rerank(group.queued)
+        if not self._running:
+            self._admitted = 0
         self._close_if_drained()
 
     def complete(self, uid: str, *, failed: bool) -> None:
@@ -215,23 +182,22 @@ class AdmissionGate:
 
         Raises:
             KeyError: the prompt is unknown.
-            IllegalMoveError: a member is still waiting or running.
+            IllegalMoveError: a member is still waiting or running, or, in a group that has not
+                failed, has been interrupted and never went on.
         """
-        group = self._growing[uid]
-        if any(member.place in (Place.WAITING, Place.RUNNING) for member in group.members):
-            raise IllegalMoveError(
-                f"group {uid} was reported complete while a member waits or runs"
-            )
-        del self._growing[uid]
-        self._num_sampled_groups -= group.queued.unfinished == 0
+        unended = {Place.WAITING, Place.RUNNING} | (set() if failed else {Place.PAUSED})
+        if any(member.place in unended for member in self._groups.members(uid)):
+            raise IllegalMoveError(f"group {uid} was reported complete while a member is not done")
+        group = self._groups.remove(uid)
         self._line.forget(uid)
-        self._num_live -= sum(member.place is not Place.IDLE for member in group.members)
-        self._num_paused -= sum(member.place is Place.PAUSED for member in group.members)
         if failed:
             self._failed.append(uid)
+            self._submitted_groups -= 1
         else:
-            self._ready.append((group.queued.draw_order, uid))
-        if self.stage_is_over and self._state is Gate.OPEN:
+            start = self._version if group.oldest_version is None else group.oldest_version
+            order = group.queued.draw_order
+            self._groups.put_ready(SavedReady(draw_order=order, uid=uid, oldest_version=start))
+        if self._state is Gate.OPEN and self.stage_is_over:
             self.close()
 
     def open(self, version: int) -> None:
@@ -242,6 +208,8 @@ class AdmissionGate:
         """
         self._state = check_move(GATE_MOVES, self._state, Gate.OPEN, "gate")
         self._version = version
+        self._admitted = 0
+        self._submitted_groups = len(self._groups)
         if self.stage_is_over:
             self.close()
 
@@ -253,6 +221,21 @@ class AdmissionGate:
         """
         self._state = check_move(GATE_MOVES, self._state, Gate.CLOSING, "gate")
         self._close_if_drained()
+
+    def drop_older_than(self, version: int) -> list[str]:
+        """Give up every untrained group with a token sampled before ``version``.
+
+        Only for comparison with ``max_lag``: it drops long responses more often than short ones.
+        Whoever waits in such a group must be told, for nobody will admit it.
+
+        Raises:
+            IllegalMoveError: the gate is not closed.
+        """
+        self._must_be_closed("nothing can be dropped")
+        dropped = self._groups.drop_older_than(version)
+        for uid in dropped:
+            self._line.withdraw(uid)
+        return dropped
 
     # ---- decisions ----
 
@@ -268,44 +251,79 @@ class AdmissionGate:
         return admitted
 
     def take(self, count: int) -> list[str]:
-        """Hand out ``count`` complete groups, the earliest drawn first; the rest are carried over.
+        """Hand out ``count`` complete groups, the oldest first; the rest are carried over.
 
         Raises:
             ValueError: fewer are ready.
         """
-        if count > len(self._ready):
-            raise ValueError(f"{count} groups wanted, {len(self._ready)} are complete")
-        self._ready.sort()
-        taken, self._ready = self._ready[:count], self._ready[count:]
-        return [uid for _, uid in taken]
+        return self._groups.take(count)
 
     def take_failed(self) -> list[str]:
         """Hand out the groups that failed since the last call."""
         failed, self._failed = self._failed, []
         return failed
 
+    # ---- across a restart ----
+
+    def snapshot(self) -> GateState:
+        """What a fresh gate must know to decide as this one would.
+
+        Raises:
+            IllegalMoveError: the gate is not closed.
+        """
+        self._must_be_closed("its state cannot be written down")
+        return self._groups.snapshot()
+
+    def restore(self, state: GateState) -> None:
+        """Take up what another gate had written down; its members ask again by themselves.
+
+        Raises:
+            IllegalMoveError: this gate is not closed and fresh.
+        """
+        self._must_be_closed("it cannot be restored")
+        if not self._groups.is_fresh:
+            raise IllegalMoveError("a gate that has seen prompts cannot be restored")
+        self._groups.restore(state)
+
+    # ---- inside ----
+
     def _may_admit(self) -> bool:
-        if self._state is not Gate.OPEN or self.enough_is_sampled:
+        if self._state is not Gate.OPEN or not len(self._line) or self.enough_is_sampled:
             return False
-        free_slots = self.limit - self.in_flight
-        needed = 1 if self._line.has_resumed else 1 + self._num_paused
-        return len(self._line) > 0 and free_slots >= needed
+        needed = 1 if self._line.has_resumed else 1 + self._groups.num_paused
+        if self.limit - self.in_flight < needed:
+            return False
+        if not self._supply.may_admit(self._stage_so_far()):
+            return False
+        started = self._groups.num_started
+        return self._pacing.may_start_group(started) or not self._line.starts_group
 
     def _admit(self, key: ResponseKey) -> ResponseKey:
-        group, member = self._find(key)
+        group, member = self._groups.find(key)
         member.place = check_move(PLACE_MOVES, member.place, Place.RUNNING, str(key))
         if member.oldest_version is None:
             member.oldest_version = self._version
         if not group.queued.started:
-            group.queued.started = True
+            self._groups.start(group, self._version)
         self._line.rerank(group.queued)
         self._running.add(key)
+        self._admitted += 1
         return key
+
+    def _stage_so_far(self) -> StageSoFar:
+        return StageSoFar(
+            limit=self.limit,
+            group_size=self._group_size,
+            in_flight=self.in_flight,
+            num_live=self.num_live,
+            admitted=self._admitted,
+            submitted_groups=self._submitted_groups,
+        )
+
+    def _must_be_closed(self, consequence: str) -> None:
+        if self._state is not Gate.CLOSED:
+            raise IllegalMoveError(f"the gate is {self._state.name}: {consequence}")
 
     def _close_if_drained(self) -> None:
         if self._state is Gate.CLOSING and not self._running:
             self._state = check_move(GATE_MOVES, self._state, Gate.CLOSED, "gate")
-
-    def _find(self, key: ResponseKey) -> tuple[_Group, _Member]:
-        group = self._growing[key.uid]
-        return group, group.members[key.index]

@@ -1,6 +1,17 @@
 """How many responses may be in flight, and how many un-started ones should wait behind them."""
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Limit(Protocol):
+    """Says how many responses may be in flight; the gate asks before every admission."""
+
+    @property
+    def limit(self) -> int:
+        """N', at least 1."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,11 @@ class ServiceOrder:
         """Whether the response to serve next has been admitted before."""
         return bool(self._resumed)
 
+    @property
+    def starts_group(self) -> bool:
+        """Whether the response to serve next is the first of its group; False when nobody waits."""
+        return bool(self._num_new) and not self._resumed and not self._first_group().started
+
     def push_resumed(self, key: ResponseKey, *, oldest_version: int, draw_order: int) -> None:
         """Queue a response that has been admitted before."""
         heapq.heappush(self._resumed, (oldest_version, draw_order, key.index, key))
@@ -82,6 +87,12 @@ class ServiceOrder:
         if group is not None:
             self._num_new -= len(group.waiting)
             group.waiting.clear()
+
+    def withdraw(self, uid: str) -> None:
+        """Take all members of a group out of the line, resumed ones too; O(n), for rare use."""
+        self.forget(uid)
+        self._resumed = [entry for entry in self._resumed if entry[3].uid != uid]
+        heapq.heapify(self._resumed)
 
     def pop(self) -> ResponseKey:
         """Take the response to serve next.

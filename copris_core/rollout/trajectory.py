@@ -81,6 +81,8 @@ class Trajectory:
     """Sampled pieces in token order; empty pieces are not kept."""
     status: Status = Status.WAITING
     """Where the response stands."""
+    stop_reason: str = ""
+    """What the engine said when the response finished; empty before."""
 
     @property
     def num_tokens(self) -> int:

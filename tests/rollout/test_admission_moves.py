@@ -85,7 +85,7 @@ def test_the_tables_list_these_moves_and_no_other() -> None:
 def test_every_legal_report_on_a_response_is_accepted(now: Place, to: Place) -> None:
     gate = _in_place(now)
     PLACE_CALLS[to](gate)
-    assert gate._find(A0)[1].place is to
+    assert gate._groups.find(A0)[1].place is to
 
 
 @pytest.mark.parametrize("now", list(Gate))
