@@ -4,6 +4,7 @@ Heavy imports happen inside the branch that needs them. What the user did wrong 
 stderr and exit code 2; what nobody expected is a traceback.
 """
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ copris: RL recipes for LLM reasoning on stock verl
   copris train   [key=value ...]   check, then train
   copris compare NAME NAME ... [--out DIR] [key=value ...]
                                    train experiments one after another, write one report
+  copris audit   RUN [--json] [--rows N]
+                                   prove from a run's ledger that nothing was lost or done twice
 
   copris COMMAND --help            more about one command
 """
@@ -28,7 +31,9 @@ copris: RL recipes for LLM reasoning on stock verl
 KEYS_HELP: Final = """\
 Keys are Hydra overrides of configs/train.yaml:
   experiment=grpo|copris|cppo|copris_cppo      a named run
-  strategy=sync|copris  strategy.concurrency=N correction=none|cross_stage
+  strategy=sync|naive_partial|oversample|copris  strategy.concurrency=N
+  strategy.limit=fixed|adaptive                staleness.max_lag=K
+  correction=none|cross_stage|stage|decoupled  correction.reject=none|token|sequence
   pruning=none|cppo     pruning.pruning_rate=P clip=symmetric|dapo
   task=days|gsm8k       task.path=FILE         policy=tiny_days|hf  policy.path=FOLDER
   platform=cpu|gpu      platform.devices=N     seed=N  run.dir=FOLDER  mini_batches=N
@@ -47,7 +52,8 @@ TRAIN_HELP: Final = f"""\
 copris train [key=value ...]
 
 Checks, then trains. Writes runs/<experiment_name>/<time>/ with config.yaml, metrics.jsonl and
-summary.json.
+summary.json. With run.dir=FOLDER of a run that was cut off, the same command goes on from its newest
+checkpoint (trainer.save_freq=N saves every N steps).
 
 {KEYS_HELP}"""
 
@@ -60,6 +66,17 @@ compare.png and report.html to DIR (default runs/compare). The first name is the
   copris compare grpo copris cppo trainer.total_training_steps=10
 
 {KEYS_HELP}"""
+
+AUDIT_HELP: Final = """\
+copris audit RUN [--json] [--rows N]
+
+Reads ledger.jsonl of the run folder RUN and prints which prompts and responses were lost or done
+twice, what a restart continued or repeated, and the lengths of what was trained against what was
+finished. Exit code 1 when anything was lost or done twice.
+
+  --json     print one JSON object instead
+  --rows N   rows in the data set, each drawn once in a pass; without it, the rows that were seen
+"""
 
 DEFAULT_OUT: Final = Path("runs/compare")
 RUN_FAILED: Final = 1
@@ -178,6 +195,49 @@ def split_compare(words: Sequence[str]) -> tuple[list[str], list[str], Path]:
     return names, overrides, out
 
 
+def _audit(words: list[str]) -> int:
+    from rich.console import Console
+
+    from copris_core.report.audit import audit
+    from copris_core.report.audit_view import print_audit
+    from copris_core.rollout.ledger import LEDGER_FILE, SavedLedger
+    from copris_core.verl_adapter.errors import ConfigError
+
+    place, num_rows, as_json = split_audit(words)
+    try:
+        found = audit(
+            SavedLedger(place / LEDGER_FILE if place.is_dir() else place), num_rows=num_rows
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if as_json:
+        _say(json.dumps(found.to_json(), indent=2) + "\n")
+    else:
+        print_audit(found, Console())
+    return 0 if found.ok else RUN_FAILED
+
+
+def split_audit(words: Sequence[str]) -> tuple[Path, int | None, bool]:
+    """Split the words of ``audit`` into the run, the number of rows and whether JSON is wanted.
+
+    Raises:
+        ConfigError: not exactly one run, an unknown flag, or ``--rows`` without a number.
+    """
+    from copris_core.verl_adapter.errors import ConfigError
+
+    rest, num_rows = [word for word in words if word != "--json"], None
+    if "--rows" in rest:
+        place = rest.index("--rows")
+        number = "".join(rest[place + 1 : place + 2])
+        if not number.isdecimal() or not int(number):
+            raise ConfigError("--rows needs the number of rows in the data set: --rows 2000")
+        num_rows = int(number)
+        del rest[place : place + 2]
+    if len(rest) != 1 or rest[0].startswith("-"):
+        raise ConfigError("name one run folder: copris audit runs/copris/TIME")
+    return Path(rest[0]), num_rows, "--json" in words
+
+
 def _say(text: str) -> int:
     sys.stdout.write(text)
     return 0
@@ -192,6 +252,7 @@ COMMANDS: Final[dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "check": (_check, CHECK_HELP),
     "train": (_train, TRAIN_HELP),
     "compare": (_compare, COMPARE_HELP),
+    "audit": (_audit, AUDIT_HELP),
 }
 
 

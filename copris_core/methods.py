@@ -8,7 +8,7 @@ Shapes: B responses (rows).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -34,6 +34,8 @@ class SampledBatch:
 class Selection:
     """Which rows are trained, and on what advantages."""
 
+    name: str
+    """The method that decided."""
     kept: tuple[int, ...]
     """Rows to train on, ascending."""
     adv_B: Tensor
@@ -47,6 +49,14 @@ class Method(Protocol):
 
     def on_batch_sampled(self, batch: SampledBatch) -> Selection:
         """Choose the rows to train on."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a restart, as JSON."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take ``state_dict`` up again."""
         ...
 
 
@@ -69,6 +79,7 @@ class CPPO:
             adv_B, group_B, batch.keys, config=self.config, seed=self.seed + batch.step
         )
         return Selection(
+            name="cppo",
             kept=rows.kept,
             adv_B=adv_B[list(rows.kept)],
             metrics={
@@ -76,3 +87,10 @@ class CPPO:
                 "cppo/zero_variance_groups": rows.num_zero_variance_groups,
             },
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the choice follows from the batch, the seed and the step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""

@@ -20,6 +20,9 @@ hypothesis.settings.register_profile(
     derandomize=True,  # a red run must be red again
     database=None,
 )
+hypothesis.settings.register_profile(  # pytest --hypothesis-profile=nightly
+    "nightly", deadline=None, max_examples=2000, print_blob=True, database=None
+)
 hypothesis.settings.load_profile("copris")
 
 

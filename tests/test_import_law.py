@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = (
     {"rollout", "controllers", "losses", "advantages", "pruning", "filtering", "staleness"},
-    {"methods", "evaluation", "tasks"},
+    {"methods", "evaluation", "tasks", "checkpoint"},
     {"simulator", "report"},
     {"verl_adapter"},
     {"cli"},
@@ -34,11 +34,13 @@ EAGER = {room: {"torch", "numpy"} for room in TENSOR_ROOMS} | {
     "rollout": set(),
     "tasks": set(),
     "evaluation": {"numpy"},
+    "checkpoint": set(),
     "simulator": {"numpy"},
     "report": {"numpy", "rich"},
     "cli": set(),
 }
 LAZY = {
+    "checkpoint": {"numpy", "safetensors"},
     "tasks": {"datasets", "math_verify", "pyarrow"},
     "report": {"jinja2", "matplotlib", "yaml"},
     "cli": STACK | {"rich"},

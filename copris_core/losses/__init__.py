@@ -14,9 +14,20 @@ from copris_core.losses.aggregation import (
     token_mean,
     token_sum,
 )
+from copris_core.losses.correction import (
+    LEVELS,
+    effective_sample_fraction,
+    importance_weights,
+    rejected,
+    rejected_fraction,
+    truncated,
+    weight_statistics,
+)
 from copris_core.losses.importance import (
     LAG_BUCKETS,
+    MIN_GAP_TOKENS,
     LogprobGap,
+    gap_complaint,
     lag_statistics,
     logprob_gap,
     merge_lag_statistics,
@@ -26,12 +37,17 @@ from copris_core.losses.policy import Clip, PolicyLossStats, cross_stage_policy_
 
 __all__ = [
     "LAG_BUCKETS",
+    "LEVELS",
+    "MIN_GAP_TOKENS",
     "Aggregate",
     "Clip",
     "KlEstimator",
     "LogprobGap",
     "PolicyLossStats",
     "cross_stage_policy_loss",
+    "effective_sample_fraction",
+    "gap_complaint",
+    "importance_weights",
     "kl_estimator",
     "lag_statistics",
     "logprob_gap",
@@ -39,9 +55,13 @@ __all__ = [
     "masked_mean",
     "masked_sum",
     "merge_lag_statistics",
+    "rejected",
+    "rejected_fraction",
     "seq_mean_token_mean",
     "seq_mean_token_sum",
     "seq_mean_token_sum_norm",
     "token_mean",
     "token_sum",
+    "truncated",
+    "weight_statistics",
 ]

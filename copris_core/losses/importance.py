@@ -25,6 +25,21 @@ MEANS = {"ratio_sum": "ratio_mean", "clipped_sum": "clip_fraction", "kl_sum": "k
 """Sum per bucket -> the name of its mean over the bucket's tokens."""
 
 
+MIN_GAP_TOKENS = 64
+"""Fewer tokens than this say nothing about a mean gap: one odd token would end a run."""
+
+GAP_CAUSES = (
+    "engine weights not synced",
+    "a stale KV or prefix cache",
+    "a padded vocabulary or masked ids",
+    "different dtypes or kernels",
+    "temperature or top-p not applied to the trainer's log-probs",
+    "raw instead of processed log-probs",
+    "another chat template or tokenizer",
+)
+"""Why engine and trainer disagree, the likeliest first."""
+
+
 class LogprobGap(NamedTuple):
     """|engine - trainer| log-prob over tokens both computed with the same weights, in nats."""
 
@@ -116,6 +131,23 @@ def logprob_gap(
         max_abs=gap_BT.max() if gap_BT.numel() else gap_BT.new_zeros(()),
         sum_abs=gap_BT.sum(dtype=torch.float64),
         tokens=current_mask_BT.sum(),
+    )
+
+
+def gap_complaint(mean_abs: float, tokens: int, *, limit: float | None) -> str | None:
+    """One line on a gap that no training should go on with; None where there is nothing to say.
+
+    Args:
+        mean_abs: mean |engine - trainer| log-prob, in nats; NaN is above every limit.
+        tokens: how many tokens it is the mean of; below ``MIN_GAP_TOKENS`` it is not judged.
+        limit: the largest mean that is allowed, in nats; None: all are.
+    """
+    if limit is None or tokens < MIN_GAP_TOKENS or mean_abs <= limit:
+        return None
+    return (
+        f"mean |engine - trainer| log-prob is {mean_abs:.4g} over {tokens} tokens sampled by the "
+        f"present weights, above correction.max_logprob_gap={limit:g}. Likely causes: "
+        f"{'; '.join(GAP_CAUSES)}"
     )
 
 

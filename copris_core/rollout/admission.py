@@ -222,20 +222,23 @@ class AdmissionGate:
         self._state = check_move(GATE_MOVES, self._state, Gate.CLOSING, "gate")
         self._close_if_drained()
 
-    def drop_older_than(self, version: int) -> list[str]:
+    def drop_older_than(self, version: int) -> tuple[list[str], list[str]]:
         """Give up every untrained group with a token sampled before ``version``.
 
         Only for comparison with ``max_lag``: it drops long responses more often than short ones.
-        Whoever waits in such a group must be told, for nobody will admit it.
+
+        Returns:
+            The complete groups, and those whose responses have not all ended: these must be told,
+            for nobody will admit them.
 
         Raises:
             IllegalMoveError: the gate is not closed.
         """
         self._must_be_closed("nothing can be dropped")
-        dropped = self._groups.drop_older_than(version)
-        for uid in dropped:
+        complete, growing = self._groups.drop_older_than(version)
+        for uid in growing:
             self._line.withdraw(uid)
-        return dropped
+        return complete, growing
 
     # ---- decisions ----
 

@@ -177,8 +177,12 @@ class Groups:
             self._take_one(group.uid)
         return [group.uid for group in in_order[:count]]
 
-    def drop_older_than(self, version: int) -> list[str]:
-        """Give up every started, untrained group with a token sampled before ``version``."""
+    def drop_older_than(self, version: int) -> tuple[list[str], list[str]]:
+        """Give up every started, untrained group with a token sampled before ``version``.
+
+        Returns:
+            The complete ones, and those whose responses have not all ended.
+        """
         complete = [group.uid for group in self._ready.values() if group.oldest_version < version]
         for uid in complete:
             self._take_one(uid)
@@ -189,7 +193,7 @@ class Groups:
         ]
         for uid in growing:
             self.remove(uid)
-        return complete + growing
+        return complete, growing
 
     def _take_one(self, uid: str) -> None:
         self._starts_ready.remove(self._ready.pop(uid).oldest_version)

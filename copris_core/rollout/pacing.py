@@ -11,7 +11,7 @@ step waits until the condition holds for the groups that it leaves behind.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -38,7 +38,7 @@ class Pacing:
         return self.max_lag is None or num_untrained < (self.max_lag + 1) * self.groups_per_stage
 
     def may_step(
-        self, version: int, *, done: Iterable["Starts"], undone: Iterable["Starts"]
+        self, version: int, *, done: Sequence["Starts"], undone: Sequence["Starts"]
     ) -> bool:
         """Whether the update from ``version`` to the next may go ahead.
 
@@ -47,11 +47,11 @@ class Pacing:
             done: the complete groups, of which the B oldest would be trained.
             undone: the started groups that are not complete.
         """
-        if self.max_lag is None:
-            return sum(map(len, done)) >= self.groups_per_stage
-        complete = _joined(done)
-        if complete.total() < self.groups_per_stage:
+        if sum(map(len, done)) < self.groups_per_stage:  # cheap, and mostly the answer
             return False
+        if self.max_lag is None:
+            return True
+        complete = _joined(done)
         left = complete + _joined(undone)
         left.subtract(_oldest(complete, self.groups_per_stage))
         num_due = 0

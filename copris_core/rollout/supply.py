@@ -4,6 +4,7 @@ Every strategy keeps its unfinished responses and resumes them first; they diffe
 prompts they draw and whether a slot that comes free is taken again.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,4 +94,4 @@ def oversampled_groups(groups_per_stage: int, factor: float) -> int:
     """
     if factor <= 1:
         raise ValueError(f"strategy.oversample_factor={factor} samples no more: set it above 1")
-    return -int(-factor * groups_per_stage // 1)
+    return math.ceil(round(factor * groups_per_stage, 6))  # 1.1 x 10 is 11, not 12

@@ -8,7 +8,7 @@ of CoPRIS (arXiv 2511.05589, cross-stage importance sampling).
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from copris_core.rollout.states import check_move
@@ -73,8 +73,8 @@ class Trajectory:
     ``max_tokens`` of them.
     """
 
-    prompt: tuple[int, ...]
-    """Prompt token ids."""
+    prompt: Sequence[int]
+    """Prompt token ids, kept as an array of 4 bytes each."""
     max_tokens: int
     """Budget of response tokens over all segments together."""
     segments: list[Segment] = field(default_factory=list)
@@ -83,6 +83,10 @@ class Trajectory:
     """Where the response stands."""
     stop_reason: str = ""
     """What the engine said when the response finished; empty before."""
+
+    def __post_init__(self) -> None:
+        """Pack the prompt: as Python numbers it would take ten times the memory."""
+        self.prompt = array("i", self.prompt)
 
     @property
     def num_tokens(self) -> int:
@@ -104,7 +108,7 @@ class Trajectory:
         self._move(Status.RUNNING)
         return [*self.prompt, *self.tokens()]
 
-    def absorb(self, segment: Segment, *, finished: bool) -> None:
+    def absorb(self, segment: Segment, *, finished: bool, stop_reason: str = "") -> None:
         """Take one engine output. An interrupted response that used its budget is finished.
 
         Raises:
@@ -121,6 +125,29 @@ class Trajectory:
         self._move(Status.FINISHED if done else Status.PAUSED)
         if len(segment.tokens):
             self.segments.append(segment)
+        if done:
+            self.stop_reason = stop_reason
+
+    def at_rest(self) -> "Trajectory":
+        """A copy as it would be written down: what has no answer yet, waits or is paused."""
+        status = self.status
+        if status is Status.RUNNING:
+            status = Status.PAUSED if self.segments else Status.WAITING
+        return replace(self, segments=list(self.segments), status=status)
+
+    def rescore(self, version: int, logps: Sequence[float]) -> None:
+        """Put other log-probs in the place of those of the tokens that ``version`` sampled.
+
+        Raises:
+            ValueError: one too few or too many.
+        """
+        rest = array("f", logps)
+        if len(rest) != sum(len(s.tokens) for s in self.segments if s.version == version):
+            raise ValueError(f"{len(rest)} log-probs do not fit the tokens of version {version}")
+        for i, segment in enumerate(self.segments):
+            if segment.version == version:
+                count = len(segment.tokens)
+                self.segments[i], rest = replace(segment, logps=rest[:count]), rest[count:]
 
     def tokens(self) -> list[int]:
         """[T] response tokens, joined."""

@@ -4,6 +4,8 @@ Any agent loop registered with verl runs here unchanged.
 """
 
 import asyncio
+import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,46 @@ from verl.trainer.ppo.v1 import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.import_utils import load_class_from_fqn
 
 from copris_core.rollout.order import ResponseKey
+from copris_core.rollout.partials import PartialResponse
 from copris_core.verl_adapter.client import SAMPLED_RESPONSE
 from copris_core.verl_adapter.fields import VERSION_FIELD
 from copris_core.verl_adapter.reward import compute_score
+from copris_core.verl_adapter.router import GroupDroppedError
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+"""Tries of one response before its group is given up: errors of tools and rewards often pass."""
+
+RETRY_AFTER_S = 0.5
+"""Pause before the next try, so that a service that restarts is not met three times at once."""
 
 OUR_REWARD = f"pkg://{compute_score.__module__}"
 
 # AgentLoopWorkerTQ is a Ray actor class; the plain class behind it is what can be subclassed.
 _StockWorker = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredGroup:
+    """What of a group that is not complete lies in the transfer queue."""
+
+    uid: str
+    """The prompt."""
+    lengths: dict[int, int]
+    """Response tokens of each stored member by index."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How far a group is."""
+
+    stored: dict[int, int] = field(default_factory=dict)
+    """Response tokens of each stored member by index."""
+    retries: int = 0
+    """Members tried again after an error."""
+    error: str | None = None
+    """Why one of them was given up."""
 
 
 class LeanWorkerLoop(_StockWorker):
@@ -82,7 +116,21 @@ class GateWorkerLoop(LeanWorkerLoop):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take verl's own arguments; the client must be a ``GateClient``."""
         super().__init__(*args, **kwargs)
-        self._failed: set[str] = set()
+        self._groups: dict[str, _Progress] = {}
+
+    async def restore(self, responses: list[PartialResponse], stored: list[StoredGroup]) -> None:
+        """Before these prompts are dispatched again: what was sampled, and what is stored."""
+        self.llm_client.restore(responses)
+        for group in stored:
+            self._groups[group.uid] = _Progress(stored=dict(group.lengths))
+
+    async def unfinished(self) -> tuple[list[PartialResponse], int]:
+        """Every response of this worker that has begun and is not stored; answers taken so far."""
+        return self.llm_client.unfinished(), self.llm_client.num_absorbed
+
+    async def rescore(self, version: int, logps: dict[ResponseKey, list[float]]) -> None:
+        """Put the trainer's log-probs in the place of the engine's."""
+        self.llm_client.rescore(version, logps)
 
     async def _run_prompt(
         self,
@@ -92,30 +140,68 @@ class GateWorkerLoop(LeanWorkerLoop):
         trace: bool = False,
     ) -> None:
         uid = prompt["uid"]
+        if trajectory["validate"]:
+            return await super()._run_prompt(prompt, sampling_params, trajectory, trace)
+        progress = self._groups.setdefault(uid, _Progress())
         await super()._run_prompt(prompt, sampling_params, trajectory, trace)
-        if not trajectory["validate"]:
-            failed = uid in self._failed
-            self._failed.discard(uid)
-            await self.llm_client.gate.complete.remote(uid, failed=failed)
+        del self._groups[uid]
+        await self.llm_client.gate.complete.remote(
+            uid, lengths=progress.stored, retries=progress.retries, error=progress.error
+        )
+        return None
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any
     ) -> Any:
-        key = ResponseKey(kwargs["uid"], kwargs["session_id"])
-        SAMPLED_RESPONSE.set(None if trajectory["validate"] else key)  # each loop is its own task
-        try:
+        if trajectory["validate"]:
+            SAMPLED_RESPONSE.set(None)
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
-        except Exception:
-            self._failed.add(key.uid)
+        key = ResponseKey(kwargs["uid"], kwargs["session_id"])
+        progress = self._groups[key.uid]
+        if key.index in progress.stored:  # by the process before this one
+            self.llm_client.forget(key)
+            return None
+        SAMPLED_RESPONSE.set(key)  # each loop is its own task
+        try:
+            return await self._tried_again(key, progress, sampling_params, trajectory, kwargs)
+        except Exception as error:
+            progress.error = f"{type(error).__name__}: {error}"
             raise
         finally:
             self.llm_client.forget(key)
 
+    async def _tried_again(
+        self,
+        key: ResponseKey,
+        progress: "_Progress",
+        sampling_params: dict[str, Any],
+        trajectory: dict[str, Any],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run the loop; after an error once more, without sampling again what was sampled."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
+            except Exception as error:
+                if attempt == MAX_ATTEMPTS or is_final(error):
+                    raise
+                logger.warning("%s, attempt %d of %d: %s", key, attempt, MAX_ATTEMPTS, error)
+                progress.retries += 1
+                self.llm_client.rewind(key)
+                await asyncio.sleep(RETRY_AFTER_S)
+        raise AssertionError("unreachable")
+
     async def _agent_loop_postprocess(self, output: Any, validate: bool, **kwargs: Any) -> None:
-        if not validate:
-            key = ResponseKey(kwargs["uid"], kwargs["session_id"])
-            kwargs[VERSION_FIELD] = _spread(self.llm_client.versions(key), output.response_mask)
+        if validate:
+            return await super()._agent_loop_postprocess(output, validate, **kwargs)
+        key = ResponseKey(kwargs["uid"], kwargs["session_id"])
+        kwargs[VERSION_FIELD] = _spread(self.llm_client.versions(key), output.response_mask)
+        # An earlier turn's may have been scored by the trainer since the loop was told them.
+        logps = _spread(self.llm_client.logps(key), output.response_mask)
+        output.response_logprobs = logps.tolist()
         await super()._agent_loop_postprocess(output, validate, **kwargs)
+        self._groups[key.uid].stored[key.index] = len(output.response_ids)
+        return None
 
     async def _compute_score(self, outputs: list[Any], kwargs: dict[str, Any]) -> None:
         row = {name: value for name, value in kwargs.items() if name != VERSION_FIELD}
@@ -152,12 +238,46 @@ class GateAgentLoopManager(LeanAgentLoopManager):
 
     worker_class = GateAgentLoopWorker
 
+    def unfinished(self) -> tuple[list[PartialResponse], int]:
+        """Every response that has begun and is not stored, and how many answers were taken."""
+        parts = ray.get([worker.unfinished.remote() for worker in self.agent_loop_workers])
+        responses = [response for part, _ in parts for response in part]
+        return responses, sum(num_absorbed for _, num_absorbed in parts)
 
-def _spread(versions: list[int], response_mask: list[int]) -> torch.Tensor:
-    """Lay the sampled tokens' versions over the response; a tool's tokens take the one before.
+    def rescore(self, version: int, logps: dict[ResponseKey, list[float]]) -> None:
+        """Put the trainer's log-probs of ``version`` in the place of the engine's."""
+        ray.get([w.rescore.remote(version, logps) for w in self.agent_loop_workers])
 
-    Tool tokens are masked out of every loss, so their value only has to be some version.
+    def resume(
+        self, prompts: TensorDict, responses: list[PartialResponse], stored: list[StoredGroup]
+    ) -> None:
+        """Dispatch prompts whose responses had begun before a restart."""
+        for prompt in prompts.chunk(len(prompts)):
+            uid = next(iter(prompt["uid"]))
+            worker = self.agent_loop_workers[self._next_worker]
+            ray.get(
+                worker.restore.remote(
+                    [each for each in responses if each.key.uid == uid],
+                    [each for each in stored if each.uid == uid],
+                )
+            )
+            self._next_worker = (self._next_worker + 1) % len(self.agent_loop_workers)
+            ray.get(worker.generate_sequences.remote(prompt))
+
+
+def _spread(values: list[Any], response_mask: list[int]) -> torch.Tensor:
+    """Lay the sampled tokens' values over the response; a tool's tokens take the one before.
+
+    Tool tokens are masked out of every loss, so their value only has to be some value.
     """
     sampled = np.asarray(response_mask, dtype=bool)
     position = np.maximum(np.cumsum(sampled) - 1, 0)
-    return torch.tensor(np.asarray(versions, dtype=np.int64)[position])
+    return torch.tensor(np.asarray(values)[position])
+
+
+def is_final(error: Exception) -> bool:
+    """Whether trying again is pointless: the group was given up, or an actor is dead."""
+    cause = getattr(error, "cause", None) or error
+    return isinstance(cause, (GroupDroppedError, ray.exceptions.RayActorError)) or (
+        type(cause).__name__ == "EngineDeadError"
+    )

@@ -28,6 +28,8 @@ class BatchPlan:
     """Trainer ranks; each takes an equal share of every mini-batch."""
     concurrency: int | None
     """N', responses in flight over all replicas; None: all samples of the step at once."""
+    refills: bool = True
+    """Whether a slot that comes free is taken again."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be split evenly.
@@ -110,8 +112,12 @@ class BatchPlan:
 
     @property
     def interruptions_per_response(self) -> float:
-        """How often a response is interrupted on average, N' / (B n).
+        """How often a response is interrupted on average, N' / (B n); at most, without refill.
 
-        Little's law: a step interrupts the N' responses in flight and consumes B n of them.
+        Little's law: a step interrupts the responses in flight and consumes B n of them. In flight
+        are N', or without refill what is left of them: N' - B n or fewer.
         """
-        return 0.0 if self.concurrency is None else self.concurrency / self.samples
+        if self.concurrency is None:
+            return 0.0
+        in_flight = self.concurrency if self.refills else max(0, self.concurrency - self.samples)
+        return in_flight / self.samples

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from copris_core.tasks import Row, get_task
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
+from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -37,7 +38,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
     """
     _refuse_given_files(cfg)
     _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
-    _refuse_biased_ratio(run, cfg)
+    refuse_correction(run, cfg)
     _refuse_lost_advantages(run, cfg)
     train_rows, validation_rows = _rows(run.task)
     if len(train_rows) < run.plan.prompts:
@@ -49,7 +50,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
         *_choices(run),
         f"rows           {len(train_rows)} training, {len(validation_rows)} validation",
         *_arithmetic(run),
-        *_warnings(run),
+        *_warnings(run, cfg),
     ]
 
 
@@ -103,23 +104,6 @@ def _refuse_lengths(run: RunConfig, cfg: DictConfig, *, positions: int | None) -
         )
 
 
-def _refuse_biased_ratio(run: RunConfig, cfg: DictConfig) -> None:
-    """Truncated sampling renormalises what the engine sampled with; the trainer does not."""
-    if run.correction.name != "cross_stage":
-        return
-    top_p, top_k = optional(cfg, f"{ROLLOUT}.top_p", float), optional(cfg, f"{ROLLOUT}.top_k", int)
-    if top_p != 1.0 or top_k != -1:
-        raise ConfigError(
-            f"correction=cross_stage with top_p={top_p}, top_k={top_k} has a biased ratio: set "
-            f"{ROLLOUT}.top_p=1 {ROLLOUT}.top_k=-1, or correction=none"
-        )
-    if not optional(cfg, f"{ROLLOUT}.calculate_log_probs", bool):
-        raise ConfigError(
-            f"correction=cross_stage needs {ROLLOUT}.calculate_log_probs=true: the ratio is taken "
-            "against the engine's log-probs"
-        )
-
-
 def _refuse_lost_advantages(run: RunConfig, cfg: DictConfig) -> None:
     """Pruning needs advantages before any forward pass, so it works them out as GRPO does."""
     if run.pruning.rule is None:
@@ -165,13 +149,26 @@ def _arithmetic(run: RunConfig) -> Iterator[str]:
         f"{plan.steps * plan.samples} samples"
     )
     if plan.concurrency is not None:
+        yield _in_flight(run)
+    if run.staleness.max_lag is not None:
+        late = "an update waits for" if run.staleness.when_exceeded == "wait" else "gives up"
         yield (
-            f"in flight      {plan.concurrency}; interruptions per response "
-            f"{plan.concurrency}/{plan.samples} = {plan.interruptions_per_response:.2f}"
+            f"staleness      at most {run.staleness.max_lag} versions: {late} whoever would be late"
         )
 
 
-def _warnings(run: RunConfig) -> Iterator[str]:
+def _in_flight(run: RunConfig) -> str:
+    plan = run.plan
+    most = run.strategy.most_in_flight(plan.prompts, plan.group_size)
+    number = f"{plan.concurrency} at first, {most} at most" if run.strategy.is_adaptive else most
+    division = f"{plan.concurrency}/{plan.samples} = " if plan.refills else "at most "
+    return (
+        f"in flight      {number}; interruptions per response "
+        f"{division}{plan.interruptions_per_response:.2f}"
+    )
+
+
+def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
     plan = run.plan
     mark = "[yellow]note[/yellow]           "
     if plan.interruptions_per_response > MUCH_STALENESS:
@@ -179,9 +176,19 @@ def _warnings(run: RunConfig) -> Iterator[str]:
             f"{mark}above {MUCH_STALENESS:g} interruption per response most tokens are stale: "
             "lower strategy.concurrency or raise data.train_batch_size"
         )
+    if plan.concurrency is not None and run.staleness.max_lag is not None:
+        startable = (run.staleness.max_lag + 1) * plan.samples
+        if run.staleness.when_exceeded == "wait" and plan.concurrency > startable:
+            yield (
+                f"{mark}staleness.max_lag={run.staleness.max_lag} lets {startable} responses start "
+                f"before they are trained: {plan.concurrency} in flight are never reached"
+            )
+    if run.staleness.when_exceeded == "drop" and run.staleness.max_lag is not None:
+        yield f"{mark}when_exceeded=drop drops long responses: only to compare with wait"
     if plan.concurrency is not None and plan.concurrency < plan.group_size:
         yield f"{mark}{plan.concurrency} in flight is less than one group of {plan.group_size}"
     if run.strategy.name == "copris" and run.correction.name == "none":
         yield f"{mark}correction=none forgets which policy sampled a token: an ablation"
     if run.pruning.rule is not None and run.pruning.rule.zero_variance == "drop":
         yield f"{mark}zero_variance=drop may train on fewer rows than said above"
+    yield from (f"{mark}{note}" for note in correction_notes(run, cfg))

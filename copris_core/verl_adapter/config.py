@@ -13,7 +13,9 @@ from typing import Final
 from copris_core.losses.policy import Clip
 from copris_core.pruning import PruningConfig, allocated_prompts, keep_count
 from copris_core.verl_adapter.batch_plan import BatchPlan
-from copris_core.verl_adapter.errors import ConfigError
+from copris_core.verl_adapter.correction_config import CorrectionConfig
+from copris_core.verl_adapter.errors import ConfigError, one_of
+from copris_core.verl_adapter.strategy_config import StalenessConfig, StrategyConfig
 
 __all__ = [
     "BatchPlan",
@@ -24,64 +26,13 @@ __all__ = [
     "PolicyChoice",
     "PruningChoice",
     "RunConfig",
+    "StalenessConfig",
     "StrategyConfig",
     "TaskChoice",
 ]
 
-STRATEGIES: Final = ("sync", "copris")
-CORRECTIONS: Final = ("none", "cross_stage")
 PRUNINGS: Final = ("none", "cppo")
 PLATFORMS: Final = ("cpu", "gpu")
-
-
-def _one_of(key: str, value: object, options: tuple[str, ...]) -> None:
-    if value not in options:
-        raise ConfigError(f"{key}={value} is unknown: use one of {', '.join(options)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategyConfig:
-    """Who runs, who waits: how the responses of a step are sampled."""
-
-    name: str
-    """``sync``: all of a batch, to the end. ``copris``: N' at a time, unfinished ones go on."""
-    concurrency: int | None
-    """N', responses in flight over all replicas; None with ``sync``."""
-
-    def __post_init__(self) -> None:
-        """Refuse a missing, superfluous or empty concurrency.
-
-        Raises:
-            ConfigError: see above.
-        """
-        _one_of("strategy", self.name, STRATEGIES)
-        if self.name == "sync" and self.concurrency is not None:
-            raise ConfigError(
-                f"strategy.concurrency={self.concurrency} does nothing with strategy=sync: "
-                "add strategy=copris, or remove it"
-            )
-        if self.name == "copris" and self.concurrency is None:
-            raise ConfigError("strategy=copris needs strategy.concurrency: set it to 1 or more")
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ConfigError(
-                f"strategy.concurrency={self.concurrency} samples nothing: set it to 1 or more"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrectionConfig:
-    """Against which policy the importance ratio is taken."""
-
-    name: str
-    """``cross_stage``: the policy that sampled each token. ``none``: the policy of the update."""
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown name.
-
-        Raises:
-            ConfigError: see above.
-        """
-        _one_of("correction", self.name, CORRECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +50,7 @@ class PruningChoice:
         Raises:
             ConfigError: see above.
         """
-        _one_of("pruning", self.name, PRUNINGS)
+        one_of("pruning", self.name, PRUNINGS)
         if self.name == "none" and self.rule is not None:
             raise ConfigError(
                 f"pruning.pruning_rate={self.rule.pruning_rate} does nothing with pruning=none: "
@@ -175,7 +126,7 @@ class PlatformChoice:
         Raises:
             ConfigError: see above.
         """
-        _one_of("platform", self.name, PLATFORMS)
+        one_of("platform", self.name, PLATFORMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +143,12 @@ class RunConfig:
     """An explicit run folder, instead of a made one."""
     record_trajectories: bool
     """Write every trained response, with log-probs and policy versions, to the run folder."""
+    weight_sync_timeout_s: int
+    """Seconds after which a weight sync counts as hanging."""
     strategy: StrategyConfig
     """How responses are sampled."""
+    staleness: StalenessConfig
+    """How old a token may become."""
     correction: CorrectionConfig
     """What the importance ratio is taken against."""
     pruning: PruningChoice
@@ -222,6 +177,16 @@ class RunConfig:
             )
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed} is negative: set it to 0 or more")
+        if self.weight_sync_timeout_s < 1:
+            raise ConfigError(
+                f"run.weight_sync_timeout_s={self.weight_sync_timeout_s} ends every run at its "
+                "first weight sync: set it to 1 or more"
+            )
+        if self.staleness.max_lag is not None and not self.strategy.is_partial:
+            raise ConfigError(
+                f"staleness.max_lag={self.staleness.max_lag} does nothing with strategy=sync: its "
+                "tokens are never old; add strategy=copris, or remove it"
+            )
 
     @property
     def total_steps(self) -> int:

@@ -21,9 +21,11 @@ from copris_core.verl_adapter.config import (
     PolicyChoice,
     PruningChoice,
     RunConfig,
+    StalenessConfig,
     StrategyConfig,
     TaskChoice,
 )
+from copris_core.verl_adapter.correction_config import VERLS_OWN
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.overrides import compose
 from copris_core.verl_adapter.reading import number, optional, text
@@ -50,10 +52,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     Raises:
         ConfigError: a value is missing, of the wrong type, or contradicts another.
     """
-    strategy = StrategyConfig(
-        name=text(cfg, "strategy.name"),
-        concurrency=optional(cfg, "strategy.concurrency", int),
-    )
+    strategy = _strategy(cfg)
     pruning = _pruning(cfg)
     run_dir = optional(cfg, "run.dir", str)
     return RunConfig(
@@ -62,8 +61,13 @@ def parse(cfg: DictConfig) -> RunConfig:
         run_root=Path(text(cfg, "run.root")).expanduser(),
         run_dir=None if run_dir is None else Path(run_dir).expanduser(),
         record_trajectories=bool(optional(cfg, "run.record_trajectories", bool)),
+        weight_sync_timeout_s=number(cfg, "run.weight_sync_timeout_s"),
         strategy=strategy,
-        correction=CorrectionConfig(name=text(cfg, "correction.name")),
+        staleness=StalenessConfig(
+            max_lag=optional(cfg, "staleness.max_lag", int),
+            when_exceeded=text(cfg, "staleness.when_exceeded"),
+        ),
+        correction=_correction(cfg),
         pruning=pruning,
         clip=_clip(cfg),
         task=_task(cfg),
@@ -72,6 +76,37 @@ def parse(cfg: DictConfig) -> RunConfig:
             name=text(cfg, "platform.name"), devices=number(cfg, "platform.devices")
         ),
         plan=_plan(cfg, strategy, pruning),
+    )
+
+
+def _strategy(cfg: DictConfig) -> StrategyConfig:
+    return StrategyConfig(
+        name=text(cfg, "strategy.name"),
+        concurrency=optional(cfg, "strategy.concurrency", int),
+        oversample_factor=optional(cfg, "strategy.oversample_factor", float),
+        limit=optional(cfg, "strategy.limit", str),
+        staleness_cap=optional(cfg, "strategy.staleness_cap", float),
+        resume_kv=optional(cfg, "strategy.resume_kv", str),
+    )
+
+
+def _correction(cfg: DictConfig) -> CorrectionConfig:
+    for key, default in VERLS_OWN.items():
+        value = OmegaConf.select(cfg, f"algorithm.rollout_correction.{key}")
+        if value != default:
+            raise ConfigError(
+                f"algorithm.rollout_correction.{key}={value} is left to the group correction: "
+                "use correction=none|cross_stage|stage|decoupled and correction.reject, or "
+                "remove it"
+            )
+    return CorrectionConfig(
+        name=text(cfg, "correction.name"),
+        level=optional(cfg, "correction.level", str),
+        threshold=optional(cfg, "correction.threshold", float),
+        reject=text(cfg, "correction.reject"),
+        reject_above=optional(cfg, "correction.reject_above", float),
+        max_logprob_gap=optional(cfg, "correction.max_logprob_gap", float),
+        allow_truncated_sampling=bool(optional(cfg, "correction.allow_truncated_sampling", bool)),
     )
 
 
@@ -130,7 +165,8 @@ def _plan(cfg: DictConfig, strategy: StrategyConfig, pruning: PruningChoice) -> 
         epochs=number(cfg, "actor_rollout_ref.actor.ppo_epochs"),
         steps=number(cfg, "trainer.total_training_steps"),
         devices=number(cfg, "platform.devices"),
-        concurrency=strategy.concurrency,
+        concurrency=strategy.in_flight(prompts, group_size),
+        refills=strategy.name == "copris",
     )
 
 
@@ -139,6 +175,9 @@ def derive(cfg: DictConfig, run: RunConfig) -> DictConfig:
     return OmegaConf.merge(
         cfg,
         {
+            "algorithm": {
+                "rollout_correction": {"bypass_mode": run.correction.anchors_on_behaviour}
+            },
             "data": {"train_batch_size": run.plan.prompts},
             "policy": {"path": str(run.policy.path)},
             "actor_rollout_ref": {
@@ -167,7 +206,9 @@ def _actor(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
 
 def _rollout(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
     length = number(cfg, "data.max_prompt_length") + number(cfg, "data.max_response_length")
-    max_num_seqs = max(number(cfg, f"{ROLLOUT}.max_num_seqs"), run.plan.in_flight)
+    plan = run.plan
+    most = run.strategy.most_in_flight(plan.prompts, plan.group_size) or plan.in_flight
+    max_num_seqs = max(number(cfg, f"{ROLLOUT}.max_num_seqs"), most)
     return {
         "max_model_len": optional(cfg, f"{ROLLOUT}.max_model_len", int) or length,
         # A request the engine does not take waits there, where the gate cannot see it.

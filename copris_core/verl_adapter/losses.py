@@ -17,7 +17,15 @@ from verl.workers.utils.padding import no_padding_2_padding
 
 from copris_core.losses.importance import lag_statistics, logprob_gap
 from copris_core.losses.policy import Clip, cross_stage_policy_loss
-from copris_core.verl_adapter.fields import CURRENT_VERSION, VERSION_FIELD
+from copris_core.verl_adapter.fields import (
+    CURRENT_VERSION,
+    SAMPLED_MASK_FIELD,
+    STAGE_FIELD,
+    VERSION_FIELD,
+)
+
+ENGINE_FIELD = "rollout_log_probs"
+"""verl's name for what the engine reported."""
 
 LossFn = Callable[..., tuple[Tensor, dict[str, Any]]]
 
@@ -84,6 +92,9 @@ class MeasuredLoss:
         self, model_output: dict[str, Any], data: TensorDict, dp_group: Any = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """The wrapped loss; its metrics and ours."""
+        # A mini-batch that was rejected as a whole has a zero loss, not 0 / 0.
+        if tu.get_non_tensor_data(data, "batch_num_tokens", None) == 0:
+            tu.assign_non_tensor_data(data, "batch_num_tokens", 1)
         loss, metrics = self._loss_fn(model_output=model_output, data=data, dp_group=dp_group)
         if "rollout_log_probs" in data:
             metrics.update(self._measure(model_output, data))
@@ -92,28 +103,47 @@ class MeasuredLoss:
     @torch.no_grad()
     def _measure(self, model_output: dict[str, Any], data: TensorDict) -> dict[str, Metric]:
         logp_BT = no_padding_2_padding(model_output["log_probs"], data).detach()
-        engine_logp_BT, adv_BT, mask_BT, lag_BT = _padded_inputs(data, logp_BT.shape[1])
-        sums = lag_statistics(logp_BT, engine_logp_BT, adv_BT, mask_BT, lag_BT, clip=self._clip)
+        padded = _padded(data, logp_BT.shape[1])
+        mask_BT = padded["response_mask"].bool()
+        lag_BT = _lags(data, padded, mask_BT)
+        sums = lag_statistics(
+            logp_BT,
+            padded[STAGE_FIELD if STAGE_FIELD in padded else ENGINE_FIELD],
+            padded["advantages"],
+            mask_BT,
+            lag_BT,
+            clip=self._clip,
+        )
         metrics = {name: Metric("sum", value.item()) for name, value in sums.items()}
         if self._same_weights:
-            gap = logprob_gap(engine_logp_BT, logp_BT, mask_BT & (lag_BT == 0))
-            metrics["logprob_gap/max"] = Metric("max", gap.max_abs.item())
-            metrics["logprob_gap/abs_sum"] = Metric("sum", gap.sum_abs.item())
-            metrics["logprob_gap/tokens"] = Metric("sum", gap.tokens.item())
+            metrics.update(_gap(logp_BT, data, padded))
         return metrics
 
 
-def _padded_inputs(data: TensorDict, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Engine log-probs, advantages, mask and lag, each [B, width]."""
-    fields = ["rollout_log_probs", "advantages", "response_mask"]
-    has_versions = VERSION_FIELD in data
-    padded = data.select(*fields, *([VERSION_FIELD] if has_versions else [])).to_padded_tensor()
-    engine_logp_BT, adv_BT, mask_BT = (padded[name][:, :width] for name in fields)
-    mask_BT = mask_BT.bool()
-    if has_versions:
-        current = tu.get_non_tensor_data(data, CURRENT_VERSION, None)
-        version_BT = padded[VERSION_FIELD][:, :width]
-        lag_BT = torch.where(mask_BT, current - version_BT, 0)
-    else:
-        lag_BT = torch.zeros_like(mask_BT, dtype=torch.int64)
-    return engine_logp_BT, adv_BT, mask_BT, lag_BT
+def _gap(logp_BT: Tensor, data: TensorDict, padded: dict[str, Tensor]) -> dict[str, Metric]:
+    """Over all that was sampled: a rejected token is one whose gap matters most."""
+    sampled_BT = padded.get(SAMPLED_MASK_FIELD, padded["response_mask"]).bool()
+    fresh_BT = sampled_BT & (_lags(data, padded, sampled_BT) == 0)
+    gap = logprob_gap(padded[ENGINE_FIELD], logp_BT, fresh_BT)
+    return {
+        "logprob_gap/max": Metric("max", gap.max_abs.item()),
+        "logprob_gap/abs_sum": Metric("sum", gap.sum_abs.item()),
+        "logprob_gap/tokens": Metric("sum", gap.tokens.item()),
+    }
+
+
+def _padded(data: TensorDict, width: int) -> dict[str, Tensor]:
+    """The fields that are measured, each [B, width]; those that a run does not have are absent."""
+    needed = (ENGINE_FIELD, "advantages", "response_mask")
+    optional = (VERSION_FIELD, STAGE_FIELD, SAMPLED_MASK_FIELD)
+    names = [*needed, *(name for name in optional if name in data)]
+    padded = data.select(*names).to_padded_tensor()
+    return {name: padded[name][:, :width] for name in names}
+
+
+def _lags(data: TensorDict, padded: dict[str, Tensor], mask_BT: Tensor) -> Tensor:
+    """Policy versions between the sampling and the training of each token of the mask."""
+    if VERSION_FIELD not in padded:
+        return torch.zeros_like(mask_BT, dtype=torch.int64)
+    current = tu.get_non_tensor_data(data, CURRENT_VERSION, None)
+    return torch.where(mask_BT, current - padded[VERSION_FIELD], 0)

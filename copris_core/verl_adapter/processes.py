@@ -1,46 +1,105 @@
-"""Leave nothing behind: no process, no Ray session, no shared memory, however a run ends."""
+"""Leave nothing behind: no process, no shared memory, however a run ends.
+
+Every process of a run inherits the run's mark in its environment, so that it is found even when
+whoever started it is gone: an engine whose server was killed is nobody's child.
+"""
 
 import contextlib
-import signal
-import sys
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
+
+MARK = "COPRIS_RUN"
+"""Environment variable that every process of a run inherits; its value tells runs apart."""
+
+KEEPS_ENVIRONMENT = "SPT_NOENV"
+"""Set, Ray's process titles leave the environment readable: setproctitle writes over it else."""
 
 SHARED_MEMORY = ("/dev/shm/psm_", "/dev/shm/verl_weights_")
 """What vLLM's queues and verl's weight buckets are called on Linux."""
 
-GRACE_S = 15.0
-"""Seconds in which a stopped process may end by itself."""
+WEIGHT_BUCKETS = "verl_weights_*"
+"""verl maps such a segment as it makes it and until it removes it: unmapped, it is forgotten."""
+
+KILL_WAIT_S = 20.0
+"""How long killed processes may take to be gone; a process in the kernel dies when it returns."""
 
 
 @contextlib.contextmanager
-def ray_cluster_of_ours() -> Iterator[None]:
-    """Shut the Ray cluster down that was started inside, with everything that it started.
-
-    verl and vLLM leave shared memory behind when their processes are stopped from outside; what
-    our own processes map is removed with them.
-    """
-    import ray
-
-    stop = signal.signal(signal.SIGTERM, _exit)
+def marked(mark: str) -> Iterator[None]:
+    """Processes that are started inside carry ``mark``; this one does not."""
+    set_here = {MARK: mark, KEEPS_ENVIRONMENT: "1"}
+    before = {name: os.environ.get(name) for name in set_here}
+    os.environ.update(set_here)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, stop)
-        ours = psutil.Process().children(recursive=True)
-        buckets = set().union(*(_shared_memory_of(process) for process in ours))
-        ray.shutdown()
-        _end(ours)
-        for bucket in buckets:
-            bucket.unlink(missing_ok=True)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _exit(number: int, _: object) -> NoReturn:
-    """End by an exception, so that a stopped run cleans up as an interrupted one does."""
-    sys.exit(128 + number)
+def processes_of(mark: str) -> list[psutil.Process]:
+    """All living processes that carry ``mark``, orphans included."""
+    return [process for process in psutil.process_iter() if _carries(process, mark)]
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(psutil.Error):
+        if process.environ().get(MARK) == mark:
+            return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False  # another user's, or it ended while we looked
+
+
+def end_all(mark: str, *, grace_s: float, since_s: float) -> int:
+    """End every process that carries ``mark``, and remove the shared memory that they leave.
+
+    verl and vLLM leave shared memory behind when their processes are stopped from outside.
+
+    Args:
+        mark: whose processes.
+        grace_s: seconds in which they may end by themselves.
+        since_s: Unix time at which the first of them was started.
+
+    Returns:
+        How many are still there.
+    """
+    processes = processes_of(mark)
+    buckets = set().union(*(_shared_memory_of(process) for process in processes))
+    psutil.wait_procs(processes, timeout=grace_s)
+    left = _kill_all(mark)
+    for bucket in buckets | _forgotten_buckets(since_s):
+        bucket.unlink(missing_ok=True)
+    return left
+
+
+def _forgotten_buckets(since_s: float) -> set[Path]:
+    """Weight buckets made since then whose maker is dead: it may have died before we looked."""
+    found = {path for path in Path("/dev/shm").glob(WEIGHT_BUCKETS) if _is_ours(path, since_s)}
+    if not found:
+        return set()
+    return found.difference(*(_shared_memory_of(process) for process in psutil.process_iter()))
+
+
+def _is_ours(path: Path, since_s: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        status = path.stat()
+        return status.st_uid == os.getuid() and status.st_ctime >= since_s
+    return False
+
+
+def _kill_all(mark: str) -> int:
+    """Kill until none is found: one may have started another while it was looked for."""
+    deadline_s = time.monotonic() + KILL_WAIT_S
+    while (alive := processes_of(mark)) and time.monotonic() < deadline_s:
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=1.0)
+    return len(alive)
 
 
 def _shared_memory_of(process: psutil.Process) -> set[Path]:
@@ -50,8 +109,9 @@ def _shared_memory_of(process: psutil.Process) -> set[Path]:
     return set()  # it ended while we looked
 
 
-def _end(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=GRACE_S)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+def keep_logs(ray_folder: Path, run_folder: Path) -> None:
+    """Move Ray's logs to the run folder and remove what else Ray left."""
+    for logs in ray_folder.glob("session_2*/logs"):
+        with contextlib.suppress(OSError, shutil.Error):  # a full disk must not keep us here
+            shutil.copytree(logs, run_folder / "logs", dirs_exist_ok=True, symlinks=True)
+    shutil.rmtree(ray_folder, ignore_errors=True)

@@ -49,17 +49,18 @@ class GateReplayBuffer(ReplayBufferAsync):
 
     def _run_stage(self, partition_id: str, batch_size: int) -> int:
         num_failed = 0
-        while not (news := self._next_news()).stage_is_over:
-            self._give_up(partition_id, news.failed)
+        while True:
+            news = self._next_news()
+            self._evict(partition_id, {*news.failed, *news.dropped})
             num_failed += len(news.failed)
             if num_failed > batch_size:
                 raise RuntimeError(
-                    f"{num_failed} groups failed in one stage; the agent-loop workers' log says why"
+                    f"{num_failed} groups failed in one stage, the last one with {news.reason}"
                 )
+            if news.stage_is_over:
+                return num_failed
             if news.prompts_wanted:
                 self.refill_fn(news.prompts_wanted)
-        self._give_up(partition_id, news.failed)
-        return num_failed + len(news.failed)
 
     def _next_news(self) -> News:
         while True:
@@ -67,7 +68,7 @@ class GateReplayBuffer(ReplayBufferAsync):
             if news is not None:
                 return news
 
-    def _give_up(self, partition_id: str, uids: tuple[str, ...]) -> None:
+    def _evict(self, partition_id: str, uids: set[str]) -> None:
         if uids:
             self._sync_metadata_from_transfer_queue()
-            self._clear_groups(partition_id, set(uids))
+            self._clear_groups(partition_id, uids)

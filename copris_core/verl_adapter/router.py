@@ -7,22 +7,26 @@ else verl sends (validation), outside the in-flight limit.
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from copris_core.rollout.admission import AdmissionGate, Gate
-from copris_core.rollout.concurrency import FixedLimit
-from copris_core.rollout.occupancy import InFlightMeter
+from copris_core.rollout.adaptive import AdaptiveLimit
+from copris_core.rollout.admission import Gate, GateState
+from copris_core.rollout.events import Fact
 from copris_core.rollout.order import ResponseKey
+from copris_core.rollout.partials import PartialResponse
 from copris_core.rollout.trajectory import is_interrupted
+from copris_core.rollout.witness import Witness
+from copris_core.verl_adapter.balancer import Balancer, Server
+from copris_core.verl_adapter.gate_settings import gate_of
+from copris_core.verl_adapter.limits import WATCH_EVERY_S, engine_facts, limit_of, stage_facts
+from copris_core.verl_adapter.stage import StageCounts
 
 DRAIN_TIMEOUT_S = 60.0
 """An engine answers an abort within one decode step; a minute means that it is gone."""
-
-INSTANT_S = 0.001
-"""A stage shorter than this sampled nothing."""
 
 MAX_WAITING_CALLS = 1_000_000
 """Ray admits 1000 concurrent calls by default, and every waiting response is one."""
@@ -30,7 +34,9 @@ MAX_WAITING_CALLS = 1_000_000
 ABORTED = ("aborted", "abort")
 """verl's stop reasons of a request that was cut off."""
 
-Server = tuple[str, Any]
+
+class GroupDroppedError(RuntimeError):
+    """The response belongs to a group that was given up for its age."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,36 +49,31 @@ class News:
     """B groups are complete and the gate admits nobody any more."""
     failed: tuple[str, ...]
     """Prompts whose group failed since the last news."""
+    dropped: tuple[str, ...]
+    """Prompts given up for their age whose responses have all ended since the last news."""
+    reason: str
+    """Why the last of ``failed`` did; empty without."""
 
 
-@dataclass(slots=True)
-class _StageCounts:
-    """What happened since the gate opened."""
-
-    finished: int = 0
-    interrupted: int = 0
-    tokens: int = 0
-    prefilled_again: int = 0
-    over_at_s: float = 0.0
-    drained_at_s: float = 0.0
-
-
-class Router:
+class Router(Balancer):
     """Routes requests to the least loaded server, at most N' of them at once."""
 
     def __init__(self, servers: dict[str, Any], config: dict[str, Any]) -> None:
-        """``config`` holds concurrency (N'), groups_per_stage (B) and group_size (n)."""
-        self._servers = dict(servers)
-        self._loads = dict.fromkeys(servers, 0)
-        self._gate = AdmissionGate(
-            limit=FixedLimit(limit=config["concurrency"]),
-            groups_per_stage=config["groups_per_stage"],
-            group_size=config["group_size"],
-        )
+        """``config``: see ``gate_settings``."""
+        super().__init__(servers)
+        self._limit = limit_of(config)
+        self._gate = gate_of(config, self._limit)
+        self._drop_lag: int | None = config["drop_lag"]
+        self._version = 0
         self._callers: dict[ResponseKey, asyncio.Future[Server]] = {}
-        self._meter = InFlightMeter()
-        self._counts = _StageCounts()
+        self._witness = Witness()
+        self._counts = StageCounts(opened_at_s=time.monotonic())
         self._changed = asyncio.Condition()
+        self._leaving: set[str] = set()  # dropped, with responses that have not ended yet
+        self._dropped: list[str] = []
+        self._reason = ""
+        self._num_answers = 0
+        self._watching: asyncio.Task[None] | None = None
 
     # ---- training requests ----
 
@@ -87,27 +88,45 @@ class Router:
             index: the member of its group.
             request: arguments of the server's ``generate``.
             prefix: response tokens within the request that were sampled before.
+
+        Raises:
+            GroupDroppedError: the group was given up meanwhile.
         """
         key = ResponseKey(uid, index)
         server_id, server = await self._admission(key)
-        tokens, interrupted = 0, False
+        self._witness.admitted(key, self._version)
+        output = None
         try:
             output = await server.generate.remote(**request)
-            tokens, interrupted = len(output.token_ids), _is_interrupted(output, request)
         finally:
             # Also after an error: a slot that is never given back would stall the stage.
             self._unload(server_id)
-            self._counts.tokens += tokens
             self._counts.prefilled_again += prefix
-            self._counts.interrupted += interrupted
-            self._counts.finished += not interrupted
-            self._gate.settle(key, interrupted=interrupted)
-            await self._react()
+            await self._settle(key, request, output)
         return output
 
-    async def complete(self, uid: str, *, failed: bool) -> None:
-        """All responses of a prompt are stored (or one of them ``failed``)."""
-        self._gate.complete(uid, failed=failed)
+    async def complete(
+        self, uid: str, *, lengths: Mapping[int, int], retries: int, error: str | None
+    ) -> None:
+        """All responses of a prompt have ended.
+
+        Args:
+            uid: the prompt.
+            lengths: tokens of each stored response by index.
+            retries: responses that were tried again after an error.
+            error: why the group failed; None when all are stored.
+        """
+        self._counts.retries += retries
+        if uid in self._leaving:
+            self._leaving.discard(uid)
+            self._dropped.append(uid)
+        else:
+            self._gate.complete(uid, failed=error is not None)
+            if error is None:
+                self._witness.completed(uid, self._version, lengths)
+            else:
+                self._witness.failed(uid, self._version, error)
+                self._reason = error
         await self._react()
 
     # ---- the trainer ----
@@ -119,9 +138,15 @@ class Router:
 
     async def open(self, version: int) -> None:
         """Begin a stage under policy ``version``."""
-        self._counts = _StageCounts()
-        self._meter.start(time.monotonic(), self._gate.in_flight)
+        self._version, now_s = version, time.monotonic()
+        self._learn(now_s)
+        self._counts = StageCounts(opened_at_s=now_s)
+        self._counts.meter.start(now_s, self._gate.in_flight)
+        if self._drop_lag is not None:
+            self._drop_older_than(version - self._drop_lag)
         self._gate.open(version)
+        if isinstance(self._limit, AdaptiveLimit):
+            self._watching = asyncio.create_task(self._watch_engines(self._limit))
         await self._react()
 
     async def news(self, timeout_s: float) -> News | None:
@@ -139,109 +164,122 @@ class Router:
             raise RuntimeError(f"no answer to the abort within {DRAIN_TIMEOUT_S:.0f} s from {lost}")
 
     async def take(self, count: int) -> list[str]:
-        """``count`` complete groups, the earliest drawn first."""
-        return self._gate.take(count)
+        """``count`` complete groups, the oldest first."""
+        taken = self._gate.take(count)
+        self._witness.forget(taken)
+        return taken
 
     async def stage_report(self) -> dict[str, float]:
-        """Metrics of the stage that has just been drained.
-
-        A stage that found B groups carried over ended as it began; it has no in-flight to report.
-        """
-        counts, meter = self._counts, self._meter
-        in_flight = {
-            "rollout/in_flight": meter.mean,
-            "rollout/occupancy": meter.mean / self._gate.limit,
-        }
+        """Metrics of the stage that has just been drained."""
         return {
-            **(in_flight if meter.open_s > INSTANT_S else {}),
+            **self._counts.metrics(self._gate.limit),
             "rollout/limit": self._gate.limit,
-            "rollout/open_s": self._meter.open_s,
-            "rollout/stop_latency_s": max(0.0, counts.drained_at_s - counts.over_at_s),
-            "rollout/reprefill_tokens": counts.prefilled_again,
-            "rollout/interrupted": counts.interrupted,
+            **(self._limit.metrics() if isinstance(self._limit, AdaptiveLimit) else {}),
             "rollout/unfinished": self._gate.num_live,
             "rollout/carried_groups": self._gate.num_ready,
-            "samples/finished": counts.finished,
-            "tokens/generated": counts.tokens,
         }
 
-    # ---- verl's load-balancer protocol ----
+    async def facts(self) -> list[Fact]:
+        """What happened since the last call, for the ledger."""
+        return self._witness.take()
 
-    async def acquire_server(self, request_id: str) -> Server:
-        """A server for a request that is not training's."""
-        return self._load()
+    # ---- across a restart ----
 
-    async def release_server(self, server_id: str) -> None:
-        """Such a request has ended."""
-        self._unload(server_id)
+    async def num_answers(self) -> int:
+        """Calls of ``sample`` that were admitted and have ended, with an answer or an error."""
+        return self._num_answers
 
-    async def require_acquire_fields(self) -> list[str]:
-        """Routing looks at the load alone."""
-        return []
+    async def limit_state(self) -> dict[str, Any]:
+        """What the limit has learnt."""
+        return self._limit.state_dict() if isinstance(self._limit, AdaptiveLimit) else {}
 
-    async def require_release_fields(self) -> list[str]:
-        """Counts by server."""
-        return []
+    async def load_limit_state(self, state: dict[str, Any]) -> None:
+        """Take it up again."""
+        if isinstance(self._limit, AdaptiveLimit) and state:
+            self._limit.load_state_dict(state)
 
-    async def add_servers(self, servers: dict[str, Any]) -> None:
-        """Take replicas into rotation."""
-        self._servers.update(servers)
-        for server_id in servers:
-            self._loads.setdefault(server_id, 0)
+    async def snapshot(self) -> GateState:
+        """The closed gate, written down."""
+        return self._gate.snapshot()
 
-    async def remove_servers(self, server_ids: list[str]) -> None:
-        """Take replicas out of rotation."""
-        for server_id in server_ids:
-            self._servers.pop(server_id, None)
-            self._loads.pop(server_id, None)
-
-    async def get_all_servers(self) -> list[str]:
-        """Server ids in rotation."""
-        return list(self._servers)
-
-    async def get_total_inflight(self) -> int:
-        """Requests on all servers, validation's included."""
-        return sum(self._loads.values())
+    async def restore(self, state: GateState, responses: list[PartialResponse]) -> None:
+        """Take up a gate that was written down, with the responses that had begun."""
+        self._gate.restore(state)
+        self._witness.restored(responses)
 
     async def get_status(self) -> dict[str, Any]:
         """The state, for debugging."""
-        return {
-            "servers": dict(self._loads),
-            "total_inflight": sum(self._loads.values()),
-            "active_servers": len(self._servers),
+        gate = {
             "gate": self._gate.state.name,
             "in_flight": self._gate.in_flight,
             "waiting": self._gate.num_waiting,
         }
-
-    async def clear_sticky_cache(self) -> dict[str, Any]:
-        """Nothing sticks to a server here: prefix caches are reset at every weight update."""
-        return {"cleared_entries": 0, "server_loads": dict(self._loads)}
+        return {**await super().get_status(), **gate}
 
     # ---- inside ----
 
     async def _admission(self, key: ResponseKey) -> Server:
+        if key.uid in self._leaving:
+            raise GroupDroppedError(f"group {key.uid} was given up")
         self._gate.ask(key)
         admission = asyncio.get_running_loop().create_future()
         self._callers[key] = admission
         await self._react()
         return await admission
 
+    async def _settle(self, key: ResponseKey, request: dict[str, Any], output: Any) -> None:
+        """A response has left its engine; ``output`` is None after an error."""
+        interrupted = output is not None and _is_interrupted(output, request)
+        if output is not None:
+            self._witness.sampled(key, len(output.token_ids))
+            self._counts.tokens += len(output.token_ids)
+            self._counts.interrupted += interrupted
+            self._counts.finished += not interrupted
+        self._num_answers += 1
+        self._gate.settle(key, interrupted=interrupted)
+        await self._react()
+
     async def _react(self) -> None:
         """Carry out the gate's decisions after a fact; wake whoever waits for a change."""
         for key in self._gate.admit():
             self._callers.pop(key).set_result(self._load())
-        now_s = time.monotonic()
-        if self._gate.stage_is_over and not self._counts.over_at_s:
-            self._counts.over_at_s = now_s
-            self._meter.stop(now_s)
-        self._meter.observe(now_s, self._gate.in_flight)
-        if self._gate.state is Gate.CLOSED and not self._counts.drained_at_s:
-            self._counts.drained_at_s = now_s
+        now_s, counts = time.monotonic(), self._counts
+        if counts.over_at_s is None and self._gate.stage_is_over:
+            counts.over_at_s = now_s
+            counts.meter.stop(now_s)
+        counts.meter.observe(now_s, self._gate.in_flight)
+        if counts.drained_at_s is None and self._gate.state is Gate.CLOSED:
+            counts.drained_at_s = now_s
         async with self._changed:
             self._changed.notify_all()
 
-    async def _until(self, question: Any, timeout_s: float) -> Any:
+    def _learn(self, now_s: float) -> None:
+        """Tell an adaptive limit what the stage before, and the rest of its step, came to."""
+        if isinstance(self._limit, AdaptiveLimit):
+            facts = stage_facts(self._counts, limit=self._gate.limit, next_opens_at_s=now_s)
+            if facts is not None:
+                self._limit.end_stage(facts)
+
+    async def _watch_engines(self, limit: AdaptiveLimit) -> None:
+        """Tell it what the engines report, for as long as the stage runs."""
+        while self._gate.state is not Gate.CLOSED:
+            servers = self._servers.values()
+            told = await asyncio.gather(*(each.engine_facts.remote() for each in servers))
+            limit.observe(engine_facts(told))
+            await self._react()
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    def _drop_older_than(self, version: int) -> None:
+        """Give groups up; those that have not ended are gone once their responses have."""
+        complete, growing = self._gate.drop_older_than(version)
+        self._witness.dropped([*complete, *growing], self._version)
+        self._counts.dropped_groups += len(complete) + len(growing)
+        self._dropped.extend(complete)
+        self._leaving.update(growing)
+        for key in [key for key in self._callers if key.uid in self._leaving]:
+            self._callers.pop(key).set_exception(GroupDroppedError(f"group {key.uid} is too old"))
+
+    async def _until(self, question: Callable[[], Any], timeout_s: float) -> Any:
         async def answered() -> Any:
             async with self._changed:
                 while not (answer := question()):
@@ -254,23 +292,19 @@ class Router:
             return None
 
     def _news_now(self) -> News | None:
-        failed = tuple(self._gate.take_failed())
+        failed, dropped = tuple(self._gate.take_failed()), tuple(self._dropped)
+        self._dropped = []
         over = self._gate.stage_is_over
         wanted = self._gate.prompts_wanted()
-        if not (failed or over or wanted):
+        if not (failed or dropped or over or wanted):
             return None
-        return News(prompts_wanted=wanted, stage_is_over=over, failed=failed)
-
-    def _load(self) -> Server:
-        if not self._loads:
-            raise RuntimeError("No available servers in load balancer")
-        server_id = min(self._loads, key=self._loads.__getitem__)
-        self._loads[server_id] += 1
-        return server_id, self._servers[server_id]
-
-    def _unload(self, server_id: str) -> None:
-        if server_id in self._loads:
-            self._loads[server_id] -= 1
+        return News(
+            prompts_wanted=wanted,
+            stage_is_over=over,
+            failed=failed,
+            dropped=dropped,
+            reason=self._reason if failed else "",
+        )
 
 
 def _is_interrupted(output: Any, request: dict[str, Any]) -> bool:

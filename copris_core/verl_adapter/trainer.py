@@ -1,7 +1,7 @@
 """The trainer modes: verl's own loop, with our methods, our gate and our record in its hooks.
 
-``copris_sync`` is verl's synchronous trainer; ``copris`` samples through the gate. The loop itself,
-``PPOTrainer.fit`` and ``_step_once``, stays verl's.
+``copris_sync`` is verl's synchronous trainer; ``gate_trainer.py`` has the one that samples through
+the gate. The loop itself, ``PPOTrainer.fit`` and ``_step_once``, stays verl's.
 """
 
 from pathlib import Path
@@ -13,16 +13,19 @@ import transfer_queue as tq
 from omegaconf import DictConfig
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
-from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
+from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.debug import marked_timer
 
 from copris_core.methods import CPPO, Method, SampledBatch, Selection
 from copris_core.pruning import PruningConfig
+from copris_core.rollout.events import Event
 from copris_core.staleness import staleness_metrics
 from copris_core.verl_adapter import losses  # noqa: F401  registers the policy loss
-from copris_core.verl_adapter.client import GateClient
-from copris_core.verl_adapter.fields import CURRENT_VERSION, VERSION_FIELD
+from copris_core.verl_adapter.correction import BatchCorrection
+from copris_core.verl_adapter.durable_trainer import DurableTrainer, lengths_of
+from copris_core.verl_adapter.fields import CURRENT_VERSION
+from copris_core.verl_adapter.phase import SYNCING
 from copris_core.verl_adapter.records import (
     RunRecord,
     length_metrics,
@@ -46,22 +49,18 @@ def methods_of(config: DictConfig) -> list[Method]:
     ]
 
 
-class RecipeTrainer(PPOTrainer):
+class RecipeTrainer(DurableTrainer):
     """verl's trainer plus methods and record; says nothing about how responses are sampled."""
 
     def __init__(self, config: DictConfig) -> None:
         """Build verl's trainer and the methods that its config turns on."""
         super().__init__(config)
         self.methods = methods_of(config)
+        self.correction = BatchCorrection(config)
         self.record = RunRecord(Path(config.run.dir), config.run.started_s)
-        self._row: dict[str, float] = {}
+        self._row = {}
         self._advantages_are_set = False
         self._has_begun = False
-
-    @property
-    def current_version(self) -> int:
-        """Weight updates so far: what the engine samples with, and what is updated next."""
-        return self.global_steps - 1
 
     # ---- verl's hooks ----
 
@@ -116,6 +115,8 @@ class RecipeTrainer(PPOTrainer):
         dropped = sorted(set(batch.keys).difference(kept))
         if dropped:
             tq.kv_clear(keys=dropped, partition_id=batch.partition_id)
+            lengths = lengths_of(batch)
+            self.tell_rows(Event.PRUNED, {key: lengths[key] for key in dropped}, selection.name)
         batch = batch.select_keys(kept)
         mask = self._fetch(batch, ["response_mask"])["response_mask"]
         rows = [adv * m.float() for adv, m in zip(selection.adv_B, mask.unbind(), strict=True)]
@@ -125,14 +126,21 @@ class RecipeTrainer(PPOTrainer):
         self._advantages_are_set = True
         return batch
 
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        return self.correction.set_old_log_probs(super()._compute_old_log_prob(batch, metrics))
+
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        if self._advantages_are_set:  # from the full groups: recomputing on the kept rows is wrong
-            return batch
-        return super()._compute_advantage(batch, metrics)
+        if not self._advantages_are_set:  # recomputing on the kept rows of a group is wrong
+            batch = super()._compute_advantage(batch, metrics)
+        batch, of_correction = self.correction.apply(batch, self.actor_rollout_wg)
+        self._row.update(of_correction)
+        return batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         batch.extra_info[CURRENT_VERSION] = self.current_version
-        return super()._update_actor(batch, metrics)
+        batch = super()._update_actor(batch, metrics)
+        self.correction.refuse_gap(metrics, num_ranks=self.config.platform.devices)
+        return batch
 
     # ---- the record ----
 
@@ -175,6 +183,8 @@ class RecipeTrainer(PPOTrainer):
             self._row.update(self._validation)
         metrics.update(self._row)
         self.record.write(global_steps, self._row)
+        if global_steps == self.total_training_steps:
+            self.tell_end()
         if self.config.run.record_trajectories:
             self.record.write_trajectories(global_steps, batch)
 
@@ -207,59 +217,18 @@ class SyncTrainer(RecipeTrainer, PPOTrainerSync):
     # verl gives synchronous semantics to this literal alone (trainer_base.py: != "sync").
     trainer_mode = property(lambda self: "sync", lambda self, mode: None)
 
+    def on_step_end(self) -> None:
+        """New weights."""
+        self.record.phase(SYNCING, step=self.global_steps)
+        super().on_step_end()
+
+    def _describe_sampled(self, batch: KVBatchMeta, reward_B: torch.Tensor) -> None:
+        super()._describe_sampled(batch, reward_B)
+        lengths = lengths_of(batch)
+        self.tell_rows(Event.STARTED, dict.fromkeys(lengths, 0))
+        self.tell_rows(Event.FINISHED, lengths)
+
     def prepare_step(self) -> dict[str, float]:
         """Dispatch the batch; engines start on it at once, so it counts as generation."""
         with marked_timer("prepare", self.timing_raw):
             return super().prepare_step()
-
-
-@register_trainer("copris")
-class GateTrainer(RecipeTrainer):
-    """Samples through the gate: N' in flight, stop at B groups, update, resume the rest first."""
-
-    def get_llm_client(self) -> GateClient:
-        """Give agent loops the client that passes the gate."""
-        return self.llm_server_manager.get_client(client_cls=GateClient)
-
-    @property
-    def gate(self) -> ray.actor.ActorHandle:
-        """The router actor that holds the gate."""
-        return self.llm_server_manager.global_load_balancer
-
-    def on_init_end(self) -> None:
-        """The engines take the trainer's weights, a loaded checkpoint's included."""
-        self.replay_buffer.gate = self.gate
-        self.checkpoint_manager.update_weights(self.global_steps)
-
-    def prepare_step(self) -> dict[str, float]:
-        """Draws nothing: prompts are drawn on demand while the stage runs."""
-        return {}
-
-    def on_sample_begin(self) -> None:
-        """Open the gate: partials resume first."""
-        ray.get(self.gate.open.remote(self.current_version))
-
-    def on_sample_end(self) -> None:
-        """The gate has closed itself; abort what runs, and wait for every answer.
-
-        Requests that were admitted but have not reached an engine are refused by it and come back
-        as partials without new tokens.
-        """
-        self.checkpoint_manager.abort_replicas(reject_request=True)
-        ray.get(self.gate.drained.remote())
-        self._row.update(ray.get(self.gate.stage_report.remote()))
-        self.checkpoint_manager.sleep_replicas()
-
-    def on_step_end(self) -> None:
-        """New weights; engines accept requests again, the gate stays closed until it opens."""
-        with marked_timer("update_weights", self.timing_raw):
-            self.checkpoint_manager.update_weights(self.global_steps)
-            self.checkpoint_manager.resume_generation_replicas()
-
-    def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
-        sizes = [self.config.actor_rollout_ref.rollout.n] * len(batch)
-        ray.get(self.gate.draw.remote(list(batch["uid"]), sizes))
-        return super()._submit_batch_to_rollout(batch)
-
-    def _versions(self, batch: KVBatchMeta) -> list[torch.Tensor]:
-        return list(self._fetch(batch, [VERSION_FIELD])[VERSION_FIELD].unbind())

@@ -1,14 +1,19 @@
 """verl's training worker with a measured loss (and, on a CPU, its process group)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from tensordict import TensorDict
+from torch.distributed.tensor import DTensor
 from verl.plugin.platform import get_platform
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from copris_core.verl_adapter.losses import LossFn, MeasuredLoss
+
+WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer of as many bytes as a number of a tensor has."""
 
 
 class MeasuredTrainingWorker(TrainingWorker):
@@ -43,3 +48,20 @@ class GateWorker(ActorRolloutRefWorker):
                 "cpu:gloo", rank=self.rank, world_size=self.world_size
             )
         return super().init_model()
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def weights_checksum(self) -> int:
+        """A number that changes with any bit of this rank's shard of the actor."""
+        shards = (parameter.detach() for parameter in self.actor.engine.module.parameters())
+        return checksum(
+            shard.to_local() if isinstance(shard, DTensor) else shard for shard in shards
+        )
+
+
+def checksum(tensors: Iterable[torch.Tensor]) -> int:
+    """Sum of all words, read as integers, each tensor weighed by its place; modulo 2^63."""
+    total = 0
+    for place, tensor in enumerate(tensors, start=1):
+        words = tensor.contiguous().view(WORDS[tensor.element_size()])
+        total += place * int(words.sum(dtype=torch.int64))
+    return total % 2**63

@@ -92,13 +92,13 @@ def test_what_is_not_odd_is_not_noted(entered, overrides):
         ),
         (
             [f"{ROLLOUT}.top_p=0.9"],
-            "correction=cross_stage with top_p=0.9, top_k=-1 has a biased ratio: set "
-            f"{ROLLOUT}.top_p=1 {ROLLOUT}.top_k=-1, or correction=none",
+            f"correction=cross_stage with top_p=0.9 has a biased ratio: set {ROLLOUT}.top_p=1, use "
+            "correction=none, or accept it with correction.allow_truncated_sampling=true",
         ),
         (
             [f"{ROLLOUT}.top_k=20"],
-            "correction=cross_stage with top_p=1.0, top_k=20 has a biased ratio: set "
-            f"{ROLLOUT}.top_p=1 {ROLLOUT}.top_k=-1, or correction=none",
+            f"correction=cross_stage with top_k=20 has a biased ratio: set {ROLLOUT}.top_k=-1, use "
+            "correction=none, or accept it with correction.allow_truncated_sampling=true",
         ),
         (
             [f"{ROLLOUT}.calculate_log_probs=false"],

@@ -14,6 +14,7 @@ from copris_core.verl_adapter.config import (
     PolicyChoice,
     PruningChoice,
     RunConfig,
+    StalenessConfig,
     StrategyConfig,
     TaskChoice,
 )
@@ -31,7 +32,9 @@ def _run(**changes: object) -> RunConfig:
         "run_root": Path("runs"),
         "run_dir": None,
         "record_trajectories": False,
+        "weight_sync_timeout_s": 600,
         "strategy": StrategyConfig(name="sync", concurrency=None),
+        "staleness": StalenessConfig(max_lag=None, when_exceeded="wait"),
         "correction": CorrectionConfig(name="none"),
         "pruning": PruningChoice(name="none", rule=None),
         "clip": ClipChoice(name="symmetric", bounds=Clip(low=0.2, high=0.2, dual=3.0)),
@@ -54,13 +57,83 @@ def _run(**changes: object) -> RunConfig:
         ),
         ("copris", None, "strategy=copris needs strategy.concurrency: set it to 1 or more"),
         ("copris", 0, "strategy.concurrency=0 samples nothing: set it to 1 or more"),
-        ("async", None, "strategy=async is unknown: use one of sync, copris"),
+        (
+            "async",
+            None,
+            "strategy=async is unknown: use one of sync, naive_partial, oversample, copris",
+        ),
     ],
 )
 def test_a_strategy_without_its_concurrency_is_refused(name, concurrency, line):
     with pytest.raises(ConfigError) as refusal:
         StrategyConfig(name=name, concurrency=concurrency)
     assert str(refusal.value) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "line"),
+    [
+        ("oversample", {}, "strategy=oversample needs strategy.oversample_factor: APRIL uses 2"),
+        (
+            "oversample",
+            {"oversample_factor": 1.0},
+            "strategy.oversample_factor=1.0 samples no more: set it above 1",
+        ),
+        (
+            "oversample",
+            {"oversample_factor": 2.0, "concurrency": 8},
+            "strategy.concurrency=8 does nothing with strategy=oversample: add strategy=copris, "
+            "or remove it",
+        ),
+        (
+            "naive_partial",
+            {"concurrency": 8, "limit": "adaptive"},
+            "strategy.limit=adaptive does nothing with strategy=naive_partial: add "
+            "strategy=copris, or remove it",
+        ),
+        (
+            "sync",
+            {"resume_kv": "keep"},
+            "strategy.resume_kv=keep does nothing with strategy=sync: add strategy=copris, or "
+            "remove it",
+        ),
+        (
+            "copris",
+            {"concurrency": 8, "limit": "adaptive"},
+            "strategy.staleness_cap=None bounds nothing: set it above 0",
+        ),
+        (
+            "copris",
+            {"concurrency": 8, "limit": "best"},
+            "strategy.limit=best is unknown: use one of fixed, adaptive",
+        ),
+        (
+            "copris",
+            {"concurrency": 8, "resume_kv": "swap"},
+            "strategy.resume_kv=swap is unknown: use one of recompute, keep",
+        ),
+    ],
+)
+def test_a_strategy_with_the_wrong_keys_is_refused(name, keys, line):
+    with pytest.raises(ConfigError) as refusal:
+        StrategyConfig(name=name, **{"concurrency": None, **keys})
+    assert str(refusal.value) == line
+
+
+def test_a_strategy_says_how_many_are_in_flight():
+    april = StrategyConfig(name="oversample", concurrency=None, oversample_factor=1.5)
+    assert april.in_flight(4, 8) == 48
+    adaptive = StrategyConfig(name="copris", concurrency=32, limit="adaptive", staleness_cap=2.0)
+    assert (adaptive.in_flight(4, 8), adaptive.most_in_flight(4, 8)) == (32, 64)
+
+
+def test_a_bound_on_staleness_is_refused_where_nothing_is_stale():
+    with pytest.raises(ConfigError, match=r"max_lag=2 does nothing with strategy=sync"):
+        _run(staleness=StalenessConfig(max_lag=2, when_exceeded="wait"))
+    with pytest.raises(ConfigError, match=r"max_lag=-1 is negative"):
+        StalenessConfig(max_lag=-1, when_exceeded="wait")
+    with pytest.raises(ConfigError, match=r"when_exceeded=skip is unknown: use one of wait, drop"):
+        StalenessConfig(max_lag=1, when_exceeded="skip")
 
 
 def test_one_response_in_flight_is_allowed():
@@ -70,7 +143,7 @@ def test_one_response_in_flight_is_allowed():
 @pytest.mark.parametrize("kind", [CorrectionConfig, PruningChoice, PlatformChoice])
 def test_an_unknown_name_is_refused_with_the_known_ones(kind):
     needed = {"PruningChoice": {"rule": None}, "PlatformChoice": {"devices": 1}}
-    with pytest.raises(ConfigError, match=r"=typo is unknown: use one of \w+, \w+$"):
+    with pytest.raises(ConfigError, match=r"=typo is unknown: use one of (\w+, )+\w+$"):
         kind(name="typo", **needed.get(kind.__name__, {}))
 
 

@@ -1,5 +1,6 @@
 """The command's words, exit codes and helps."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from copris_core.verl_adapter.errors import ConfigError, TrainingError
 def test_without_a_command_the_commands_are_listed(words, capsys):
     assert cli.main(words) == 0
     told = capsys.readouterr().out
-    assert [f"copris {name}" in told for name in cli.COMMANDS] == [True, True, True]
+    assert [name for name in cli.COMMANDS if f"copris {name}" not in told] == []
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -22,12 +23,14 @@ def test_every_command_explains_itself_and_does_nothing_else(command, flag, caps
     assert cli.main([command, "seed=1", flag]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"copris {command} ")
-    assert "experiment=grpo|copris|cppo|copris_cppo" in told
+    assert ("experiment=grpo|copris|cppo|copris_cppo" in told) == (command != "audit")
 
 
 def test_an_unknown_command_is_one_line_and_exit_2(capsys):
     assert cli.main(["trian"]) == 2
-    assert capsys.readouterr().err == "copris: unknown command trian: use check, train, compare\n"
+    assert capsys.readouterr().err == (
+        "copris: unknown command trian: use check, train, compare, audit\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,3 +134,50 @@ def test_a_wrong_choice_ends_check_and_train_alike_before_anything_starts(comman
 def test_a_recipe_alone_trains_its_own_experiment_unless_another_is_named(words, line, capsys):
     assert cli.run_recipe("copris", [*words, "strategy.concurrency=0"]) == 2
     assert line in capsys.readouterr().err
+
+
+def _ledger(folder: Path, *lines: str) -> Path:
+    (folder / "ledger.jsonl").write_text("".join(line + "\n" for line in lines))
+    return folder
+
+
+DRAWN = '{"seq": 0, "event": "drawn", "version": 0, "uid": "a"}'
+HELD = '{"seq": 1, "event": "checkpoint", "version": 0, "step": 1, "live": ["a"]}'
+NOT_HELD = '{"seq": 1, "event": "checkpoint", "version": 0, "step": 1, "live": []}'
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "verdict"), [(HELD, 0, "0 lost"), (NOT_HELD, 1, "1 lost")]
+)
+def test_audit_exits_with_1_when_something_was_lost(line, code, verdict, tmp_path, capsys):
+    assert cli.main(["audit", str(_ledger(tmp_path, DRAWN, line))]) == code
+    assert verdict in capsys.readouterr().out
+
+
+def test_audit_takes_the_ledger_itself_and_prints_json(tmp_path, capsys):
+    ledger = _ledger(tmp_path, DRAWN, HELD) / "ledger.jsonl"
+    assert cli.main(["audit", "--json", str(ledger), "--rows", "5"]) == 0
+    assert json.loads(capsys.readouterr().out)["groups"]["live"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "name one run folder"),
+        (["a", "b"], "name one run folder"),
+        (["--jsn"], "name one run folder"),
+        (["a", "--rows"], "--rows needs the number of rows"),
+        (["a", "--rows", "0"], "--rows needs the number of rows"),
+        (["nowhere"], "no ledger at nowhere"),
+    ],
+)
+def test_audit_refuses_what_it_cannot_read_in_one_line(words, line, capsys):
+    assert cli.main(["audit", *words]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"copris: {line}")
+    assert (told.out, told.err.count("\n")) == ("", 1)
+
+
+def test_an_empty_ledger_is_the_users_error(tmp_path, capsys):
+    assert cli.main(["audit", str(_ledger(tmp_path))]) == 2
+    assert "has not drawn one yet" in capsys.readouterr().err

@@ -10,10 +10,10 @@ import pytest
 pytestmark = pytest.mark.verl
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-EXPERIMENTS = ("copris", "copris_cppo", "cppo", "grpo")
+EXPERIMENTS = ("copris", "copris_cppo", "cppo", "grpo", "naive_partial", "oversample")
 GROUPS = {
-    "strategy": ("copris", "sync"),
-    "correction": ("cross_stage", "none"),
+    "strategy": ("copris", "naive_partial", "oversample", "sync"),
+    "correction": ("cross_stage", "decoupled", "none", "stage"),
     "pruning": ("cppo", "none"),
     "clip": ("dapo", "symmetric"),
     "platform": ("cpu", "gpu"),
@@ -23,16 +23,19 @@ GROUPS = {
 }
 OWN_KEYS = [
     "clip.dual", "clip.high", "clip.low", "clip.name",
-    "correction.name",
+    "correction.allow_truncated_sampling", "correction.level", "correction.max_logprob_gap",
+    "correction.name", "correction.reject", "correction.reject_above", "correction.threshold",
     "experiment_name",
     "mini_batches",
     "platform.devices", "platform.name",
     "policy.name", "policy.path",
     "pruning.allocation", "pruning.name", "pruning.pruning_rate", "pruning.scope",
     "pruning.zero_variance",
-    "run.dir", "run.record_trajectories", "run.root",
+    "run.dir", "run.record_trajectories", "run.root", "run.weight_sync_timeout_s",
     "seed",
-    "strategy.concurrency", "strategy.name",
+    "staleness.max_lag", "staleness.when_exceeded",
+    "strategy.concurrency", "strategy.limit", "strategy.name", "strategy.oversample_factor",
+    "strategy.resume_kv", "strategy.staleness_cap",
     "task.name", "task.rows", "task.seed", "task.val_rows",
 ]  # fmt: skip
 UNDECLARED_BY_VERL = [
@@ -151,6 +154,27 @@ def test_what_follows_from_the_choices_reaches_verls_keys(entered):
 def test_the_ablation_recomputes_the_old_log_probs(entered):
     cfg, _ = entered("experiment=copris", "correction=none")
     assert cfg.algorithm.rollout_correction.bypass_mode is False
+
+
+@pytest.mark.parametrize(
+    ("correction", "bypass"),
+    [("none", False), ("cross_stage", True), ("stage", True), ("decoupled", False)],
+)
+def test_verl_is_told_of_the_correction_by_one_key_alone(entered, correction, bypass):
+    cfg, _ = entered("experiment=copris", f"correction={correction}", "correction.reject=none")
+    theirs = cfg.algorithm.rollout_correction
+    assert theirs.bypass_mode is bypass
+    assert (theirs.rollout_is, theirs.rollout_rs) == (None, None)
+
+
+@pytest.mark.parametrize("key", ["rollout_is=token", "bypass_mode=true", "rollout_rs=token_k1"])
+def test_verls_own_correction_is_left_to_the_group(entered, key):
+    from copris_core.verl_adapter.errors import ConfigError
+
+    with pytest.raises(
+        ConfigError, match=rf"rollout_correction\.{key.split('=')[0]}=.* is left to"
+    ):
+        entered(f"algorithm.rollout_correction.{key}")
 
 
 def test_allocation_draws_more_prompts_and_trains_as_many_rows(entered):

@@ -23,7 +23,10 @@ VLLM = "actor_rollout_ref.rollout.engine_kwargs.vllm"
         ("+typo=1", "unknown key typo: remove it; see `copris check --help`"),
         ("+trainer.typo=1", "unknown key trainer.typo"),
         ("actor_rollout_ref.actor={optim:{lrr:1}}", f"unknown key {LR}r: did you mean {LR}?"),
-        ("strategy=coprs", "strategy=coprs is unknown: use one of copris, sync"),
+        (
+            "strategy=coprs",
+            "strategy=coprs is unknown: use one of copris, naive_partial, oversample, sync",
+        ),
         (
             "experiment=coprs",
             "experiment=coprs is unknown: use one of copris, copris_cppo, cppo, grpo",

@@ -16,7 +16,7 @@ import dataclasses, json, sys
 from omegaconf import OmegaConf
 from copris_core.verl_adapter.door import enter
 from copris_core.verl_adapter.keys import CODE_ONLY_KEYS
-from copris_core.verl_adapter import trainer
+from copris_core.verl_adapter import gate_trainer, trainer
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.utils.config import omega_conf_to_dataclass, validate_config

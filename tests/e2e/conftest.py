@@ -68,3 +68,70 @@ def two_replicas(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "platform.devices=2",
         "trainer.total_training_steps=4",
     )
+
+
+@pytest.fixture(scope="session")
+def naive_stage(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """No refill, bounded staleness, and the trainer's log-probs of each stage."""
+    folder = tmp_path_factory.mktemp("e2e") / "naive_stage"
+    return train(
+        folder,
+        "experiment=naive_partial",
+        "correction=stage",
+        *SMALL,
+        "strategy.concurrency=64",
+        "staleness.max_lag=1",
+        "trainer.total_training_steps=5",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+        "trainer.save_freq=1",
+        "actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]",
+    )
+
+
+@pytest.fixture(scope="session")
+def oversample_flaky(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Oversampling, decoupled correction with rejection, and a reward service that often fails."""
+    folder = tmp_path_factory.mktemp("e2e") / "oversample"
+    return train(
+        folder,
+        "experiment=oversample",
+        "correction=decoupled",
+        "correction.reject=token",
+        "correction.reject_above=0.2",
+        *SMALL,
+        "trainer.total_training_steps=4",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+        "reward.custom_reward_function.path=pkg://tests.e2e.flaky_reward",
+    )
+
+
+@pytest.fixture(scope="session")
+def adaptive(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Starts far too low."""
+    folder = tmp_path_factory.mktemp("e2e") / "adaptive"
+    return train(
+        folder,
+        "experiment=copris",
+        *SMALL,
+        "strategy.limit=adaptive",
+        "strategy.concurrency=8",
+        "trainer.total_training_steps=8",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+    )
+
+
+@pytest.fixture(scope="session")
+def refused_gap(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A bound that no two programs keep, whose breach must end the run."""
+    folder = tmp_path_factory.mktemp("e2e") / "refused_gap"
+    return train(
+        folder,
+        "experiment=copris",
+        *SMALL,
+        "correction.max_logprob_gap=1e-9",
+        "trainer.val_before_train=false",
+        "trainer.save_freq=1",
+    )

@@ -1,59 +1,13 @@
 """CoPRIS on the real stack: what the gate promises, read from one finished run."""
 
 from collections import Counter
-from functools import cache
-from itertools import groupby
-from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
+from tests.e2e.recompute import AGREE, segments, worst_gap
 from tests.e2e.runs import Finished, survivors
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-TINY = Path(__file__).parents[2] / "copris_core" / "assets" / "tiny_days"
-AGREE = 1e-4
-"""Largest |engine - recomputed| log-prob, in nats, when the weights are the right ones."""
-
-
-def _segments(row: dict) -> list[tuple[int, int, int]]:
-    """(version, begin, end) of each run of tokens that one version sampled."""
-    runs, begin = [], 0
-    for version, tokens in groupby(row["policy_version"]):
-        end = begin + len(list(tokens))
-        runs.append((version, begin, end))
-        begin = end
-    return runs
-
-
-@cache
-def _model(folder: Path, version: int) -> torch.nn.Module:
-    saved = folder / "checkpoints" / f"global_step_{version}" / "actor" / "huggingface"
-    model = AutoModelForCausalLM.from_pretrained(saved if version else TINY, dtype=torch.float32)
-    return model.eval()
-
-
-@torch.no_grad()
-def _recomputed(folder: Path, version: int, row: dict) -> torch.Tensor:
-    """[T] log-probs of the row's response under the weights of a version."""
-    tokens = torch.tensor([row["prompts"] + row["responses"]])
-    logp_TV = _model(folder, version)(tokens).logits[0].log_softmax(-1)
-    response = tokens[0, len(row["prompts"]) :]
-    return logp_TV[len(row["prompts"]) - 1 : -1].gather(1, response[:, None])[:, 0]
-
-
-def _worst_gap(run: Finished, *, versions_older: int) -> dict[tuple[str, int], float]:
-    """Largest gap per segment, against the weights ``versions_older`` before its own."""
-    gaps = {}
-    for row in run.trajectories:
-        engine = torch.tensor(row["rollout_log_probs"])
-        for version, begin, end in _segments(row):
-            if version >= versions_older:
-                ours = _recomputed(run.folder, version - versions_older, row)[begin:end]
-                gaps[row["key"], begin] = (ours - engine[begin:end]).abs().max().item()
-    return gaps
 
 
 def test_it_trains_to_the_end(copris: Finished) -> None:
@@ -65,19 +19,19 @@ def test_it_trains_to_the_end(copris: Finished) -> None:
 def test_responses_are_really_interrupted_and_resumed(copris: Finished) -> None:
     assert sum(row["rollout/interrupted"] for row in copris.steps) > 0
     assert sum(row["rollout/reprefill_tokens"] for row in copris.steps) > 0
-    spans = Counter(len(_segments(row)) for row in copris.trajectories)
-    assert sum(count for segments, count in spans.items() if segments > 1) > 0
+    spans = Counter(len(segments(row)) for row in copris.trajectories)
+    assert sum(count for number, count in spans.items() if number > 1) > 0
     assert copris.summary["segments_per_sample"] > 1
 
 
 def test_every_segment_agrees_with_the_weights_of_its_own_version(copris: Finished) -> None:
-    gaps = _worst_gap(copris, versions_older=0)
+    gaps = worst_gap(copris, versions_older=0)
     assert len(gaps) > len(copris.trajectories)  # some responses have several segments
     assert max(gaps.values()) < AGREE
 
 
 def test_no_segment_agrees_with_the_weights_of_the_version_before(copris: Finished) -> None:
-    gaps = sorted(_worst_gap(copris, versions_older=1).values())
+    gaps = sorted(worst_gap(copris, versions_older=1).values())
     assert gaps[len(gaps) // 2] > 100 * AGREE
 
 
@@ -96,7 +50,7 @@ def test_every_response_is_trained_once_in_whole_groups(copris: Finished) -> Non
     assert set(groups.values()) == {8}
 
 
-def test_a_response_keeps_within_its_budget_over_all_segments(copris: Finished) -> None:
+def test_a_response_keeps_within_its_budget_over_allsegments(copris: Finished) -> None:
     assert max(len(row["responses"]) for row in copris.trajectories) <= 256
     assert all(
         len(row["responses"]) == len(row["rollout_log_probs"]) == len(row["policy_version"])

@@ -10,6 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from copris_core.losses.correction import importance_weights, truncated
 from copris_core.losses.policy import Clip, cross_stage_policy_loss
 
 UNCLIPPED = Clip(low=1 - 1e-12, high=1e12)
@@ -118,3 +119,88 @@ def test_an_autoregressive_policy_is_biased_by_stale_prefixes_without_them():
     estimate = _cross_stage_gradient(logits, _mixed_logp_NT(CONTEXT_NT, 13), CONTEXT_NT, reward_N)
     expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
     assert (estimate - expected).abs().max() > 0.01
+
+
+# Decoupled: the ratio is taken against the policy before the update, here the trained one itself,
+# and a truncated weight c = pi / behaviour stands for who sampled.
+
+
+def _decoupled_gradient(
+    logits: Tensor, state_NT: Tensor, reward_N: Tensor, *, level: str, threshold: float
+) -> Tensor:
+    rows = 3 if state_NT is POSITION_NT else 13
+    behaviour_logp_NT = _mixed_logp_NT(state_NT, rows)
+    now_logp_NT = _logp_NT(logits, state_NT).detach()
+    mask_NT = torch.ones_like(TOKENS_NT, dtype=torch.bool)
+    raw_NT = importance_weights(now_logp_NT - behaviour_logp_NT, mask_NT, level=level)
+    probability_N = behaviour_logp_NT.sum(-1).exp() / 4
+    loss, _ = cross_stage_policy_loss(
+        _logp_NT(logits, state_NT),
+        now_logp_NT,
+        reward_N[:, None].expand(-1, 3),
+        mask_NT,
+        clip=UNCLIPPED,
+        aggregate=lambda loss_NT, _: (loss_NT.sum(-1) * probability_N).sum(),
+        is_weight_BT=truncated(raw_NT, threshold=threshold),
+    )
+    return -torch.autograd.grad(loss, logits)[0]
+
+
+def _inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of an autoregressive policy, a reward of the whole sequence, p and q of each row."""
+    logits = _logits(13, seed=0).requires_grad_()
+    reward_N = _logits(9, seed=3).reshape(27).repeat(4)
+    now_N = _logp_NT(logits, CONTEXT_NT).sum(-1).exp()
+    return logits, reward_N, now_N
+
+
+def test_sequence_weights_give_the_on_policy_gradient_for_any_policy_and_reward():
+    logits, reward_N, _ = _inputs()
+    estimate = _decoupled_gradient(logits, CONTEXT_NT, reward_N, level="sequence", threshold=1e9)
+    expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(estimate, expected, atol=1e-12, rtol=0)
+
+
+def test_truncation_loses_exactly_the_probability_above_threshold_times_behaviour():
+    """bias = - sum_y max(0, p(y) - c q(y)) R(y) grad log p(y)."""
+    logits, reward_N, now_N = _inputs()
+    behaviour_N = _mixed_logp_NT(CONTEXT_NT, 13).sum(-1).exp()
+    lost_N = (now_N.detach() - 2.0 * behaviour_N).clamp(min=0) / 4
+    logp_N = _logp_NT(logits, CONTEXT_NT).sum(-1)
+    bias = -torch.autograd.grad((lost_N * reward_N * logp_N).sum(), logits)[0]
+    estimate = _decoupled_gradient(logits, CONTEXT_NT, reward_N, level="sequence", threshold=2.0)
+    expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
+    assert bias.abs().max() > 0.01
+    torch.testing.assert_close(estimate, expected + bias, atol=1e-12, rtol=0)
+
+
+def test_token_weights_correct_what_the_cross_stage_ratio_corrects_and_no_more():
+    """Untruncated and unclipped they are the same gradient, stale prefixes included."""
+    logits, reward_N, _ = _inputs()
+    estimate = _decoupled_gradient(logits, CONTEXT_NT, reward_N, level="token", threshold=1e9)
+    behaviour_logp_NT = _mixed_logp_NT(CONTEXT_NT, 13)
+    same = _cross_stage_gradient(logits, behaviour_logp_NT, CONTEXT_NT, reward_N)
+    torch.testing.assert_close(estimate, same, atol=1e-12, rtol=0)
+    expected = _on_policy_gradient(logits, CONTEXT_NT, reward_N)
+    assert (estimate - expected).abs().max() > 0.01
+
+
+def test_token_truncation_loses_the_tokens_probability_above_threshold_times_behaviour():
+    """Tokens independent, reward additive: the bias is that of each position by itself.
+
+    bias = - sum_t sum_v max(0, p(v) - c q_t(v)) E[R | y_t = v] grad log p(v), q_t the behaviour
+    at t. Rows are summed over, so the behaviour of a row's other tokens gives the E.
+    """
+    logits = _logits(3, seed=0).requires_grad_()
+    reward_N = _logits(3, seed=3)[POSITION_NT, TOKENS_NT].sum(-1)
+    behaviour_logp_NT = _mixed_logp_NT(POSITION_NT, 3)
+    logp_NT = _logp_NT(logits, POSITION_NT)
+    others_NT = (behaviour_logp_NT.sum(-1, keepdim=True) - behaviour_logp_NT).exp() / 4
+    lost_NT = (logp_NT.detach().exp() - 1.5 * behaviour_logp_NT.exp()).clamp(min=0)
+    biased = (lost_NT * others_NT * reward_N[:, None] * logp_NT).sum()
+    bias = -torch.autograd.grad(biased, logits)[0]
+    estimate = _decoupled_gradient(logits, POSITION_NT, reward_N, level="token", threshold=1.5)
+    expected = _on_policy_gradient(logits, POSITION_NT, reward_N)
+    assert bias.abs().max() > 0.01
+    torch.testing.assert_close(estimate, expected + bias, atol=1e-12, rtol=0)

@@ -1,51 +1,22 @@
 """Client and router together, in one event loop: the path of a response through the gate."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from verl.workers.rollout.replica import TokenOutput
 
 from copris_core.rollout.order import ResponseKey
-from copris_core.verl_adapter.client import SAMPLED_RESPONSE, GateClient
-from copris_core.verl_adapter.router import Router
-from tests.verl_adapter.scripted import Local, ScriptedEngine, settled
+from copris_core.verl_adapter.client import SAMPLED_RESPONSE
+from tests.verl_adapter.gate_house import GateHouse, run
+from tests.verl_adapter.scripted import settled
 
 pytestmark = pytest.mark.verl
 
 
-class _House:
-    """One router, one engine, one client."""
-
-    def __init__(self, *, concurrency: int, groups: int, size: int, tokens: int = 4) -> None:
-        self.engine = ScriptedEngine(lambda request: tokens)
-        settings = {"concurrency": concurrency, "groups_per_stage": groups, "group_size": size}
-        self.router = Router({"server": Local(self.engine)}, settings)
-        rollout = {"response_length": 8, "full_determinism": False, "name": "vllm"}
-        config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
-        self.client = GateClient(config, Local(self.router))
-
-    def ask(
-        self, uid: str, index: int, prompt: list[int] | None = None
-    ) -> asyncio.Task[TokenOutput]:
-        async def loop() -> TokenOutput:
-            SAMPLED_RESPONSE.set(ResponseKey(uid, index))
-            return await self.client.generate(
-                "any", prompt_ids=prompt or [1, 2], sampling_params={"temperature": 1.0}
-            )
-
-        return asyncio.create_task(loop())
-
-
-def _run(story: Callable[[], Awaitable[Any]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), timeout=20))
-
-
 def test_never_more_than_the_limit_reach_the_engine() -> None:
     async def story() -> None:
-        house = _House(concurrency=2, groups=2, size=3)
+        house = GateHouse(concurrency=2, groups=2, size=3)
         await house.router.draw(["a", "b"], [3, 3])
         await house.router.open(0)
         tasks = [house.ask(uid, index) for uid in "ab" for index in range(3)]
@@ -55,12 +26,12 @@ def test_never_more_than_the_limit_reach_the_engine() -> None:
         assert house.engine.most_in_flight == 2
         assert len(house.engine.requests) == 6
 
-    _run(story)
+    run(story)
 
 
 def test_an_interrupted_response_goes_on_from_its_tokens_and_joins_its_log_probs() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=1)
+        house = GateHouse(concurrency=1, groups=1, size=1)
         await house.router.draw(["a"], [1])
         await house.router.open(0)
         task = house.ask("a", 0)
@@ -81,12 +52,12 @@ def test_an_interrupted_response_goes_on_from_its_tokens_and_joins_its_log_probs
         assert output.extra_fields["min_global_steps"] == 0
         assert output.extra_fields["max_global_steps"] == 1
 
-    _run(story)
+    run(story)
 
 
 def test_partials_resume_before_new_responses_even_when_they_ask_late() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=9, size=1)
+        house = GateHouse(concurrency=1, groups=9, size=1)
         await house.router.draw(["old", "new"], [1, 1])
         await house.router.open(0)
         house.ask("old", 0, prompt=[7])
@@ -101,12 +72,12 @@ def test_partials_resume_before_new_responses_even_when_they_ask_late() -> None:
         await settled()
         assert house.engine.requests[-1]["prompt_ids"] == [7, 0, 1]
 
-    _run(story)
+    run(story)
 
 
 def test_every_turn_of_a_multi_turn_loop_passes_the_gate() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=1)
+        house = GateHouse(concurrency=1, groups=1, size=1)
         await house.router.draw(["a"], [1])
         await house.router.open(0)
 
@@ -125,15 +96,15 @@ def test_every_turn_of_a_multi_turn_loop_passes_the_gate() -> None:
         assert report["in_flight"] == 1  # the second turn was admitted in its turn
         await house.engine.finish(1)
         assert await task == [0] * 8
-        await house.router.complete("a", failed=False)
+        await house.router.complete("a", lengths={0: 4}, retries=0, error=None)
         assert (await house.router.news(1)).stage_is_over
 
-    _run(story)
+    run(story)
 
 
 def test_validation_is_served_while_training_is_held() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=1)
+        house = GateHouse(concurrency=1, groups=1, size=1)
         await house.router.draw(["a"], [1])  # drawn, and the gate is closed
         house.ask("a", 0)
         await settled()
@@ -148,18 +119,18 @@ def test_validation_is_served_while_training_is_held() -> None:
         assert await house.router.get_total_inflight() == 0
         assert (await house.router.stage_report())["samples/finished"] == 0
 
-    _run(story)
+    run(story)
 
 
 def test_a_stage_that_finds_its_groups_carried_over_reports_no_in_flight() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=1)
+        house = GateHouse(concurrency=1, groups=1, size=1)
         await house.router.draw(["a", "b"], [1, 1])
         await house.router.open(0)
         house.ask("a", 0)
         await settled()
         await house.engine.finish(1)
-        await house.router.complete("a", failed=False)
+        await house.router.complete("a", lengths={0: 4}, retries=0, error=None)
         await house.router.drained()
         await house.router.open(1)
         await house.router.drained()
@@ -167,12 +138,12 @@ def test_a_stage_that_finds_its_groups_carried_over_reports_no_in_flight() -> No
         assert "rollout/in_flight" not in report
         assert report["rollout/carried_groups"] == 1
 
-    _run(story)
+    run(story)
 
 
 def test_a_failing_engine_gives_its_slot_back_and_fails_the_response() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=2)
+        house = GateHouse(concurrency=1, groups=1, size=2)
 
         async def generate(**request: Any) -> TokenOutput:
             raise RuntimeError("the engine is dead")
@@ -184,15 +155,15 @@ def test_a_failing_engine_gives_its_slot_back_and_fails_the_response() -> None:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [str(error) for error in outcomes] == ["the engine is dead"] * 2
         assert (await house.router.get_status())["in_flight"] == 0
-        await house.router.complete("a", failed=True)
+        await house.router.complete("a", lengths={}, retries=0, error="no reward")
         assert (await house.router.news(1)).failed == ("a",)
 
-    _run(story)
+    run(story)
 
 
 def test_log_probs_are_demanded_of_the_engine() -> None:
     async def story() -> None:
-        house = _House(concurrency=1, groups=1, size=1)
+        house = GateHouse(concurrency=1, groups=1, size=1)
 
         async def generate(**request: Any) -> TokenOutput:
             return TokenOutput(
@@ -205,4 +176,4 @@ def test_log_probs_are_demanded_of_the_engine() -> None:
         with pytest.raises(ValueError, match="calculate_log_probs"):
             await house.ask("a", 0)
 
-    _run(story)
+    run(story)

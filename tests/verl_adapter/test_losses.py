@@ -8,6 +8,7 @@ from tensordict import TensorDict
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import ActorConfig, FSDPActorConfig
+from verl.workers.utils.losses import ppo_loss
 
 from copris_core.verl_adapter.losses import MeasuredLoss, clip_of
 
@@ -112,3 +113,58 @@ def test_without_versions_every_token_is_of_the_current_policy() -> None:
 def test_the_clip_is_verls() -> None:
     clip = clip_of(_config(clip_ratio_high=0.3))
     assert (clip.low, clip.high, clip.dual) == (0.2, 0.3, 3.0)
+
+
+def _with(data: TensorDict, **fields: list[float]) -> TensorDict:
+    for name, values in fields.items():
+        data[name] = torch.nested.as_nested_tensor([torch.tensor(values)], layout=torch.jagged)
+    return data
+
+
+def test_a_rejected_token_still_counts_in_the_gap() -> None:
+    loss = _measured()
+    output, data = _micro_batch([-1.0, -2.0], [-1.0, -9.0], [4, 4], now=4)
+    _with(data, response_mask=[1, 0], sampled_mask=[1, 1])
+    loss.begin()
+    metrics = loss(model_output=output, data=data)[1]
+    assert metrics["logprob_gap/max"].aggregate() == pytest.approx(7.0)
+    assert metrics["logprob_gap/tokens"].aggregate() == 2
+    assert metrics["lag0/tokens"].aggregate() == 1  # and no longer in the ratio
+
+
+def test_with_stage_log_probs_the_ratio_is_theirs_and_the_gap_the_engines() -> None:
+    loss = _measured()
+    output, data = _micro_batch([0.0, 0.0], [0.0, -0.5], [3, 4], now=4)
+    _with(data, stage_log_probs=[-0.1, 0.0])
+    loss.begin()
+    metrics = loss(model_output=output, data=data)[1]
+    assert metrics["lag1/ratio_sum"].aggregate() == pytest.approx(1.10517, abs=1e-5)  # e^0.1
+    assert metrics["lag0/ratio_sum"].aggregate() == pytest.approx(1.0)
+    assert metrics["logprob_gap/max"].aggregate() == pytest.approx(0.5)
+
+
+def test_a_mini_batch_that_was_rejected_as_a_whole_has_a_finite_zero_loss() -> None:
+    config = _config()
+    output, data = _micro_batch([-1.0, -2.0], [-1.0, -2.0], [4, 4], now=4)
+    logp = torch.tensor([-1.0, -2.0, 0.0], requires_grad=True)
+    output["log_probs"] = torch.nested.as_nested_tensor([logp], layout=torch.jagged)
+    _with(data, response_mask=[0, 0], sampled_mask=[1, 1], old_log_probs=[-1.0, -2.0])
+    tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=0, global_batch_size=2)
+    loss, _ = MeasuredLoss(partial(ppo_loss, config=config), config)(output, data)
+    assert loss.item() == 0
+    assert torch.autograd.grad(loss, logp)[0].tolist() == [0, 0, 0]
+
+
+def test_a_weight_scales_a_tokens_surrogate() -> None:
+    draw = partial(torch.randn, 2, 3, generator=torch.Generator().manual_seed(0))
+    old, new, adv = draw(), draw(), draw()
+    config = _config()
+    config.global_batch_info.update(dp_size=1, batch_num_tokens=6, global_batch_size=2)
+    weighted, doubled = (
+        get_policy_loss_fn("cross_stage")(
+            old_log_prob=old, log_prob=new, advantages=each_adv, rollout_is_weights=weights,
+            response_mask=torch.ones(2, 3), loss_agg_mode="token-mean", config=config,
+        )[0]
+        for weights, each_adv in ((torch.full((2, 3), 2.0), adv), (None, 2 * adv))
+    )  # fmt: skip
+    torch.testing.assert_close(weighted, doubled)
