@@ -30,8 +30,8 @@ BRACKET = 1.6
 """Factor beyond the cheapest N', on either side, that stages must have tried: the fit then
 interpolates. Where a curve has a clear minimum, it has risen by some percent there."""
 
-BRACKET_STAGES = 1.9
-"""Stages on either side that make a bracket: two, the first of which has faded a little."""
+BRACKET_STAGES = 2
+"""Stages on either side that make a bracket; one may have been noise."""
 
 TRIED_SHARE = 0.9
 """Share of a bracket's side that counts as tried: the mean in flight falls short of the limit."""
@@ -43,9 +43,12 @@ PATIENCE_STAGES = 5
 """Stages in a row outside the band before a held N' moves: with 8% noise one or two happen."""
 
 START_INTERRUPTIONS = 4.0
-"""Interruptions per response, N' / (B n), beyond which no run starts. The first stage starts N' fresh
-responses and trains B n: a larger stock would be prefilled again for dozens of stages, in which no
-N' could be judged. Afterwards the limit may grow beyond."""
+"""Interruptions per response, N' / (B n), beyond which no run starts and N' grows slowly. Of N'
+fresh responses a stage trains B n: what is started in excess is a stock that is prefilled again and
+again, for dozens of stages in which no N' can be judged."""
+
+SLOW_FACTOR = 1.25
+"""Largest growth of N' from one stage to the next beyond ``START_INTERRUPTIONS``."""
 
 PROBE_DOWN_ABOVE = 2.0
 """Interruptions per response above which the first step of a search goes down: every response is
@@ -274,7 +277,9 @@ class AdaptiveLimit:
     def _reachable(self, goal: float) -> int:
         """``goal`` within the bounds, the ceiling and the reach of one stage."""
         ceiling, _ = self._ceiling()
-        reach = min(max(goal, self._limit / SEARCH_FACTOR), self._limit * SEARCH_FACTOR)
+        stock = START_INTERRUPTIONS * self._samples_per_stage
+        highest = max(SLOW_FACTOR * self._limit, min(SEARCH_FACTOR * self._limit, stock))
+        reach = min(max(goal, self._limit / SEARCH_FACTOR), highest)
         return self._within_bounds(math.floor(ceiling) if reach > ceiling else math.ceil(reach))
 
     # ---- decisions ----
@@ -335,10 +340,10 @@ class AdaptiveLimit:
     def _untried(self, plan: Plan) -> float | None:
         """The side of the bracket around the cheapest N' that lacks stages; None if none does."""
         above = self._reachable(plan.target * BRACKET)
-        if self._curve.stages_within(above * TRIED_SHARE, math.inf) < BRACKET_STAGES:
+        if self._curve.num_within(above * TRIED_SHARE, math.inf) < BRACKET_STAGES:
             return above
         below = self._reachable(plan.target / BRACKET)
-        if self._curve.stages_within(0.0, below / TRIED_SHARE) < BRACKET_STAGES:
+        if self._curve.num_within(0.0, below / TRIED_SHARE) < BRACKET_STAGES:
             return below
         return None
 

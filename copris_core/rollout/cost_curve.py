@@ -1,36 +1,37 @@
 """Seconds that a generated token costs at N' in flight, learned from the stages seen so far.
 
-    cost(N') = step_s / N' + token_s + again_s x (response tokens prefilled again per new token)
+    cost = step_s / N' + token_s + again_s x (response tokens prefilled again per new token)
 
 A decode step of N' responses takes step_s + token_s N' and yields N' tokens; what was interrupted
 is prefilled again. The three are fitted by least squares under the constraint that none is
-negative, on the levels of N' that were visited, the near ones weighing most: far away the engine
-may bend (flat, then rising) and a straight line through everything would be wrong here.
+negative, over single stages: how much is prefilled again differs from stage to stage, and that
+tells again_s; step_s is told by stages of different N'. Near stages weigh most: far away the engine
+may bend (flat, then rising), and a straight line through everything would be wrong here.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-LEVELS_PER_OCTAVE = 2
-"""Levels per factor 2 of N': stages within about 20% of each other are averaged."""
+MAX_STAGES = 64
+"""Stages kept; a fit costs some microseconds for each."""
 
-STAGES_KEPT = 16.0
-"""Stages that a level's average reaches back; with 8% noise a stage it is good to 2%."""
+LEVELS_PER_OCTAVE = 2
+"""Levels per factor 2 of N'. Where a stage must go, the oldest of the fullest level goes, so that
+hundreds of stages at a held N' do not push out the few that tell what another one costs."""
 
 NEARNESS_OCTAVES = 1.5
-"""Distance, in factors of 2, over which a level's weight falls to exp(-1/2)."""
+"""Distance, in factors of 2, over which a stage's weight falls to exp(-1/2)."""
 
 FAR_WEIGHT = 0.02
-"""Least weight of a level, however far: with few levels the fit needs them all."""
+"""Least weight of a stage, however far: with few stages the fit needs them all."""
 
 NOISE = 0.08
 """Standard deviation of the log of a stage's cost that is taken for granted; a shared machine."""
 
-PRIOR_STAGES = 0.06
+PRIOR_STAGES = (3 * NOISE) ** 2
 """Stages that the prior weighs: (``NOISE`` / uncertainty of a third)^2. It decides only what the
-levels visited so far leave open."""
+stages so far leave open."""
 
 SINGULAR = 1e-9
 """Pivot, relative to the diagonal, below which columns count as collinear."""
@@ -56,96 +57,85 @@ class Cost:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Level:
-    """Sums over the stages at one level of N'; old ones fade."""
+class _Stage:
+    """One stage, per generated token."""
 
-    stages: float = 0.0
-    open_s: float = 0.0
-    tokens: float = 0.0
-    steps: float = 0.0
-    again: float = 0.0
+    in_flight: float
+    cost: float
+    again: float
 
     @property
-    def in_flight(self) -> float:
-        return self.tokens / self.steps
+    def level(self) -> int:
+        return round(LEVELS_PER_OCTAVE * math.log2(self.in_flight))
 
     @property
     def features(self) -> tuple[float, float, float]:
-        """What step_s, token_s and again_s are multiplied with, per generated token."""
-        return (self.steps / self.tokens, 1.0, self.again / self.tokens)
-
-    @property
-    def cost(self) -> float:
-        return self.open_s / self.tokens
+        """What step_s, token_s and again_s are multiplied with."""
+        return (1 / self.in_flight, 1.0, self.again)
 
 
 class CostCurve:
-    """What each level of N' cost, and the fit through it."""
+    """What the stages cost, and the fit through them."""
 
     def __init__(self) -> None:
         """Start without a stage."""
-        self._levels: dict[int, _Level] = {}
+        self._stages: list[_Stage] = []
 
     @property
     def highest(self) -> float:
-        """Most in flight at any level; 0.0 without one."""
-        return max((level.in_flight for level in self._levels.values()), default=0.0)
+        """Most in flight in any stage; 0.0 without one."""
+        return max((stage.in_flight for stage in self._stages), default=0.0)
 
-    def stages_within(self, low: float, high: float) -> float:
-        """Stages, old ones faded, at levels of ``low`` to ``high`` in flight."""
-        levels = self._levels.values()
-        return sum(level.stages for level in levels if low <= level.in_flight <= high)
+    def num_within(self, low: float, high: float) -> int:
+        """Stages with ``low`` to ``high`` in flight."""
+        return sum(low <= stage.in_flight <= high for stage in self._stages)
 
     def record(self, *, in_flight: float, open_s: float, tokens: int, again: int) -> None:
         """One stage: mean in flight, its seconds, tokens sampled and tokens prefilled again."""
-        number = round(LEVELS_PER_OCTAVE * math.log2(in_flight))
-        level = self._levels.setdefault(number, _Level())
-        fade = 1 - 1 / STAGES_KEPT
-        level.stages = fade * level.stages + 1
-        level.open_s = fade * level.open_s + open_s
-        level.tokens = fade * level.tokens + tokens
-        level.steps = fade * level.steps + tokens / in_flight
-        level.again = fade * level.again + again
+        stage = _Stage(in_flight=in_flight, cost=open_s / tokens, again=again / tokens)
+        self._stages.append(stage)
+        if len(self._stages) > MAX_STAGES:
+            levels = [each.level for each in self._stages]
+            del self._stages[levels.index(max(levels, key=levels.count))]
 
     def scale(self, factor: float) -> None:
-        """Every level has become ``factor`` times as dear: the machine changed, not N'."""
-        for level in self._levels.values():
-            level.open_s *= factor
+        """All stages have become ``factor`` times as dear: the machine changed, not N'."""
+        for stage in self._stages:
+            stage.cost *= factor
 
     def forget(self) -> None:
         """Start over."""
-        self._levels.clear()
+        self._stages.clear()
 
     def fit(self, around: float) -> Cost | None:
-        """The coefficients near N' = ``around``; None before two levels were visited."""
-        if len(self._levels) < 2:
+        """The coefficients near N' = ``around``; None before two levels of N' were visited."""
+        if len({stage.level for stage in self._stages}) < 2:
             return None
-        rows = [self._row(level, around) for level in self._levels.values()]
+        rows = [self._row(stage, around) for stage in self._stages]
         rows += self._prior_rows(around)
-        best = (0.0, 0.0, 0.0)
-        least = math.inf
+        normal = [[sum(row[i] * row[j] for row in rows) for j in range(4)] for i in range(4)]
+        best, least = (0.0, 0.0, 0.0), math.inf
         for size in (1, 2, 3):
             for chosen in itertools.combinations(range(3), size):
-                solved = _least_squares(rows, chosen)
+                solved = _least_squares(normal, chosen)
                 if solved is None or min(solved) < 0:
                     continue
-                error = _squared_error(rows, solved)
+                error = _squared_error(normal, solved)
                 if error < least - MIN_GAIN * len(rows):
                     best, least = solved, error
         return Cost(step_s=best[0], token_s=best[1], again_s=best[2])
 
-    def state_dict(self) -> dict[str, dict[str, float]]:
-        """As JSON: level number -> its sums."""
-        return {str(number): asdict(level) for number, level in self._levels.items()}
+    def state_dict(self) -> list[dict[str, float]]:
+        """As JSON: the stages, oldest first."""
+        return [asdict(stage) for stage in self._stages]
 
-    def load_state_dict(self, state: dict[str, dict[str, float]]) -> None:
+    def load_state_dict(self, state: list[dict[str, float]]) -> None:
         """Take up what ``state_dict`` gave."""
-        self._levels = {int(number): _Level(**level) for number, level in state.items()}
+        self._stages = [_Stage(**stage) for stage in state]
 
     def _prior_rows(self, around: float) -> list[tuple[float, ...]]:
-        """Each coefficient brings a third of the nearest level's cost, give or take a third."""
-        levels = self._levels.values()
-        nearest = min(levels, key=lambda level: abs(math.log(level.in_flight / around)))
+        """Each coefficient brings a third of the nearest stage's cost, give or take a third."""
+        nearest = min(self._stages, key=lambda stage: abs(math.log(stage.in_flight / around)))
         root = math.sqrt(PRIOR_STAGES)
         shares = [root * feature / nearest.cost for feature in nearest.features]
         return [
@@ -154,27 +144,26 @@ class CostCurve:
         ]
 
     @staticmethod
-    def _row(level: _Level, around: float) -> tuple[float, ...]:
+    def _row(stage: _Stage, around: float) -> tuple[float, ...]:
         """Features over cost, times the root of the weight; the error is then a relative one."""
-        octaves = math.log2(level.in_flight / around)
+        octaves = math.log2(stage.in_flight / around)
         near = math.exp(-0.5 * (octaves / NEARNESS_OCTAVES) ** 2)
-        root = math.sqrt(level.stages * max(FAR_WEIGHT, near))
-        return (*(root * feature / level.cost for feature in level.features), root)
+        root = math.sqrt(max(FAR_WEIGHT, near))
+        return (*(root * feature / stage.cost for feature in stage.features), root)
 
 
 def _least_squares(
-    rows: Sequence[tuple[float, ...]], chosen: tuple[int, ...]
+    normal: list[list[float]], chosen: tuple[int, ...]
 ) -> tuple[float, float, float] | None:
-    """Minimise |X w - y|^2 over the ``chosen`` of three columns; None if they are collinear."""
-    scales = [math.sqrt(sum(row[i] ** 2 for row in rows)) for i in chosen]
+    """Minimise |X w - y|^2 over the ``chosen`` columns of X; None if they are collinear.
+
+    ``normal`` is [X y]'[X y], [4, 4].
+    """
+    scales = [math.sqrt(normal[i][i]) for i in chosen]
     if min(scales) <= 0:
         return None
     matrix = [
-        [
-            sum(row[i] * row[j] for row in rows) / (a * b)
-            for j, b in zip(chosen, scales, strict=True)
-        ]
-        + [sum(row[i] * row[3] for row in rows) / a]
+        [normal[i][j] / (a * b) for j, b in zip(chosen, scales, strict=True)] + [normal[i][3] / a]
         for i, a in zip(chosen, scales, strict=True)
     ]
     solution = _solve(matrix)
@@ -202,7 +191,9 @@ def _solve(matrix: list[list[float]]) -> list[float] | None:
     return [line[size] for line in matrix]
 
 
-def _squared_error(rows: Sequence[tuple[float, ...]], weights: Sequence[float]) -> float:
+def _squared_error(normal: list[list[float]], weights: tuple[float, float, float]) -> float:
+    """|X w - y|^2 from [X y]'[X y]."""
+    signed = (*weights, -1.0)
     return sum(
-        (sum(x * w for x, w in zip(row[:3], weights, strict=True)) - row[3]) ** 2 for row in rows
+        x * y * normal[i][j] for (i, x), (j, y) in itertools.product(enumerate(signed), repeat=2)
     )

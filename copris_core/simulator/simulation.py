@@ -6,7 +6,6 @@ aborted and kept as a partial; the weights update. Same seed, same step, to the 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -332,8 +331,3 @@ class Simulation:
             for version, tokens in response.segments:
                 lags[self.version - version] += tokens
         return dict(sorted(lags.items()))
-
-
-def simulate(make: Callable[[], Simulation], *, num_stages: int, warmup: int) -> list[StageResult]:
-    """The stages of a fresh simulation after its first ``warmup``."""
-    return make().run(num_stages)[warmup:]

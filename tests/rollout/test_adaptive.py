@@ -1,5 +1,6 @@
 """Each rule of the adaptive limit by itself, on an engine that is a formula."""
 
+import itertools
 import json
 import math
 from typing import Any
@@ -91,17 +92,25 @@ def test_without_noise_it_ends_within_two_percent_of_the_cheapest_step(start: in
 
 def test_no_stage_changes_the_limit_by_more_than_a_factor_of_two() -> None:
     limits = [10, *_run(_controller(start=10), 20)]
-    assert all(b <= 2 * a and 2 * b >= a for a, b in zip(limits, limits[1:], strict=False))
+    assert all(b <= 2 * a and 2 * b >= a for a, b in itertools.pairwise(limits))
     assert limits[:4] == [10, 20, 40, 80]
+
+
+def test_it_neither_starts_nor_grows_fast_beyond_four_interruptions_per_response() -> None:
+    assert _controller(start=5000).limit == 4 * SAMPLES
+    limits = _run(_controller(start=350), 30, step_s=1.0)  # 3162 would be the cheapest
+    beyond = [b / a for a, b in itertools.pairwise(limits) if b > 4 * SAMPLES]
+    assert limits[-1] > 1000
+    assert max(beyond) <= 1.26
 
 
 def test_growing_and_shrinking_are_named() -> None:
     controller = _controller(start=10)
     _run(controller, 1)
     assert controller.reason == "grow"
-    controller = _controller(start=2000)  # 20 interruptions per response: down first
+    controller = _controller(start=300)  # 3 interruptions per response: down first
     _run(controller, 1)
-    assert (controller.limit, controller.reason) == (1000, "shrink")
+    assert (controller.limit, controller.reason) == (150, "shrink")
 
 
 def test_the_first_stage_is_no_measure() -> None:
@@ -283,6 +292,8 @@ def test_restarted_engines_count_from_zero_again() -> None:
     controller.observe(_facts(1.0, running=200, preemptions=0))
     controller.observe(_facts(2.0, running=200, preemptions=1))
     assert controller.limit == 200
+    controller.observe(_facts(3.0, running=200, preemptions=3))
+    assert controller.limit == 170
 
 
 # ---- the engines' own queue ----
@@ -385,7 +396,7 @@ def test_a_report_from_the_past_is_refused() -> None:
     "wrong", [{"running": -1}, {"waiting": -1}, {"preemptions": -1}, {"kv_cache_use": 1.1}]
 )
 def test_reports_that_no_engine_can_mean_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="below zero|share of"):
+    with pytest.raises(ValueError, match=r"below zero|share of"):
         _facts(**wrong)
 
 

@@ -70,7 +70,9 @@ def _adapted(name: str, *, start: float, seed: int) -> tuple[AdaptiveLimit, list
     return limit, limits
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", ["cpu-2-cores", pytest.param("gpu-estimate", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("start", [1 / 8, 8])
 def test_it_ends_within_five_percent_of_the_best_fixed_limit_and_stays(
     name: str, start: float
@@ -82,12 +84,13 @@ def test_it_ends_within_five_percent_of_the_best_fixed_limit_and_stays(
     assert max(held) <= 1.1 * min(held)
 
 
+@pytest.mark.slow
 def test_over_many_runs_few_end_outside_and_few_move_late() -> None:
-    """Noise of one run may mislead it; of 24, at most two may."""
+    """Noise may mislead one run; of 16, at most two, and never by much."""
     name = "cpu-2-cores"
     best = _tokens_per_s(name, _best_fixed(name))
     ends, moves = [], 0
-    for seed in range(12):
+    for seed in range(8):
         for start in (1 / 8, 8):
             _, limits = _adapted(name, start=start, seed=seed)
             ends.append(_tokens_per_s(name, limits[-1]) / best)
@@ -95,4 +98,4 @@ def test_over_many_runs_few_end_outside_and_few_move_late() -> None:
             moves += max(held) > 1.1 * min(held)
     assert sum(end < 0.95 for end in ends) <= 2
     assert min(ends) >= 0.9
-    assert moves <= 3
+    assert moves <= 2

@@ -152,5 +152,5 @@ def test_requests_go_to_the_replica_with_the_fewest() -> None:
     ],
 )
 def test_an_engine_that_could_not_exist_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="takes time|needs a replica"):
+    with pytest.raises(ValueError, match=r"takes time|needs a replica"):
         dataclasses.replace(PLAIN, **wrong)  # type: ignore[arg-type]

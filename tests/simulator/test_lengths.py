@@ -58,7 +58,7 @@ def test_measured_lengths_are_drawn_as_they_are() -> None:
 )
 def test_what_cannot_be_a_distribution_is_refused(wrong: dict[str, float]) -> None:
     asked = {"median": 10.0, "sigma": 1.0, "prompt_share": 0.0} | wrong
-    with pytest.raises(ValueError, match="lengths need|is a share"):
+    with pytest.raises(ValueError, match=r"lengths need|is a share"):
         LognormalLengths(cap=100, **asked)
 
 

@@ -144,6 +144,17 @@ def test_a_pool_of_one_samples_one_response_after_the_other() -> None:
     assert only.open_s == pytest.approx(12 * (20 * 0.0105 + 10 * 0.0001))
 
 
+def test_lags_count_versions_from_sampling_to_training() -> None:
+    # 12 trained per stage, 1 in flight: a token is trained in its own stage or, where siblings of
+    # its group came later, in the next; a large pool trains older ones
+    small = _simulation(limit=1).run(40)[5:]
+    assert {lag for result in small for lag in result.tokens_by_lag} <= {0, 1}
+    large = _simulation(limit=60).run(60)[30:]
+    lags = {lag for result in large for lag in result.tokens_by_lag}
+    assert min(lags) == 0
+    assert max(lags) >= 4
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
     runs = [_simulation(seed=seed, noise=0.05).run(10) for seed in (7, 7, 8)]
     assert runs[0] == runs[1]
