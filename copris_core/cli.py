@@ -52,8 +52,8 @@ TRAIN_HELP: Final = f"""\
 copris train [key=value ...]
 
 Checks, then trains. Writes runs/<experiment_name>/<time>/ with config.yaml, metrics.jsonl and
-summary.json. With run.dir=FOLDER of a run that was cut off, the same command goes on from its newest
-checkpoint (trainer.save_freq=N saves every N steps).
+summary.json. With run.dir=FOLDER of a run that was cut off, the same command goes on from its
+newest checkpoint (trainer.save_freq=N saves every N steps).
 
 {KEYS_HELP}"""
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from copris_core.tasks import Row, get_task
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
 from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
+from copris_core.verl_adapter.keep_check import keep_notes, refuse_keep
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -39,6 +40,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
     _refuse_given_files(cfg)
     _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
     refuse_correction(run, cfg)
+    refuse_keep(run, cfg)
     _refuse_lost_advantages(run, cfg)
     train_rows, validation_rows = _rows(run.task)
     if len(train_rows) < run.plan.prompts:
@@ -192,3 +194,4 @@ def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
     if run.pruning.rule is not None and run.pruning.rule.zero_variance == "drop":
         yield f"{mark}zero_variance=drop may train on fewer rows than said above"
     yield from (f"{mark}{note}" for note in correction_notes(run, cfg))
+    yield from (f"{mark}{note}" for note in keep_notes(run))

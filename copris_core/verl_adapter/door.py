@@ -213,6 +213,8 @@ def _rollout(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
         "max_model_len": optional(cfg, f"{ROLLOUT}.max_model_len", int) or length,
         # A request the engine does not take waits there, where the gate cannot see it.
         "max_num_seqs": max_num_seqs,
+        # An adaptive limit lives on the engine's statistics.
+        **({"disable_log_stats": False} if run.strategy.is_adaptive else {}),
         **_log_prob_micro_batch(cfg, run, "rollout"),
     }
 

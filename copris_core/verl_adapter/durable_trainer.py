@@ -21,10 +21,11 @@ from copris_core.report.run_folder import read_metrics
 from copris_core.rollout.events import Event, Fact
 from copris_core.rollout.gate_state import GateState
 from copris_core.rollout.ledger import LEDGER_FILE, Ledger
-from copris_core.rollout.order import ResponseKey
 from copris_core.rollout.partials import PartialStore
 from copris_core.verl_adapter.phase import SAVING
 from copris_core.verl_adapter.records import RunRecord
+from copris_core.verl_adapter.row_names import lengths_of, response_of
+from copris_core.verl_adapter.watchdog import watched
 
 NOTHING_IN_FLIGHT = GateState(next_order=0, growing=(), ready=())
 
@@ -43,6 +44,16 @@ class DurableTrainer(PPOTrainer):
     def current_version(self) -> int:
         """Weight updates so far: what the engine samples with, and what is updated next."""
         return self.global_steps - 1
+
+    def init(self) -> None:
+        """Build it, with somebody who looks whether everybody lives."""
+        with watched(self):
+            super().init()
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        """Run the loop, with somebody who looks whether everybody lives."""
+        with watched(self):
+            super().fit(agent_loop_manager)
 
     # ---- what differs between trainers ----
 
@@ -170,17 +181,6 @@ class DurableTrainer(PPOTrainer):
         path = Path(self.config.run.dir) / "metrics.jsonl"
         if not path.exists() or all(r["step"] != self.global_steps for r in read_metrics(path)):
             self.record.write(self.global_steps, row)
-
-
-def lengths_of(batch: KVBatchMeta) -> dict[str, int]:
-    """Response tokens of each row by its name."""
-    return {key: tag["response_len"] for key, tag in zip(batch.keys, batch.tags, strict=True)}
-
-
-def response_of(row_key: str) -> ResponseKey:
-    """Whose row it is; verl names rows ``uid_session_output``."""
-    uid, session, _ = row_key.rsplit("_", 2)
-    return ResponseKey(uid, int(session))
 
 
 def random_state() -> dict[str, Any]:

@@ -32,7 +32,7 @@ ROLES: Final = {
 
 CAUSES: Final = (
     (
-        r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing",
+        r"No space left on device|Disk quota exceeded|PytorchStreamWriter|enforce fail at inline_c",
         "the disk is full",
         "free some space",
     ),
@@ -102,7 +102,7 @@ def how_to_go_on(folder: Path) -> str:
 
 def classify(folder: Path, error: BaseException) -> Failure:
     """What an error of verl or Ray means to the user."""
-    told = str(error)
+    told = re.sub(r"\x1b\[\d+m", "", str(error))
     for pattern, what, first in CAUSES:
         if re.search(pattern, told):
             return failure_of(folder, what, cause=_cause(told), first=first)
@@ -133,10 +133,10 @@ def read_failure(folder: Path) -> Failure | None:
 
 
 def _cause(told: str) -> str:
-    """Without the stack of actors: the first line that names an exception, else the first line."""
+    """Without the stack of actors: the last line that names an exception, the innermost one."""
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*: ", line)]
-    return (named or lines or [""])[0]
+    return (named or lines[:1] or [""])[-1]
 
 
 def _one_line(text: str) -> str:

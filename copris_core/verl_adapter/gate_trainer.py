@@ -17,9 +17,9 @@ from copris_core.rollout.partials import PartialResponse, PartialStore
 from copris_core.rollout.reconcile import reconciled
 from copris_core.verl_adapter.agent_loop import StoredGroup
 from copris_core.verl_adapter.client import GateClient
-from copris_core.verl_adapter.durable_trainer import response_of
 from copris_core.verl_adapter.fields import VERSION_FIELD
 from copris_core.verl_adapter.phase import STOPPING, SYNCING
+from copris_core.verl_adapter.row_names import response_of
 from copris_core.verl_adapter.stage_logprobs import StageScorer
 from copris_core.verl_adapter.trainer import RecipeTrainer
 
@@ -49,6 +49,7 @@ class GateTrainer(RecipeTrainer):
         self.replay_buffer.gate = self.gate
         if self.restored is not None:
             ray.get(self.gate.restore.remote(self.restored.gate, list(self.restored.responses)))
+        self.record.phase(SYNCING)
         self.checkpoint_manager.update_weights(self.global_steps)
 
     def prepare_step(self) -> dict[str, float]:

@@ -20,6 +20,9 @@ from typing import Any, Final
 
 from copris_core.rollout.states import check_move
 
+KEPT_TOKENS: Final = "kv_kept_tokens"
+"""Of an answer's extra fields: tokens of the request that were not prefilled again."""
+
 UNCLAIMED_S: Final = 5.0
 """How long a kept request runs on without its caller. Those whom the gate admits come back within
 milliseconds; the others wait for a smaller limit, or went to another replica."""
@@ -60,9 +63,15 @@ PACE_MOVES = {
 class KeepingEngine:
     """Stands before an ``AsyncLLM``: pausing keeps training's requests instead of aborting them."""
 
-    def __init__(self, engine: Any) -> None:
-        """Everything that is not told here goes to ``engine`` unchanged."""
+    def __init__(self, engine: Any, *, abort: Any) -> None:
+        """Everything that is not told here goes to ``engine`` unchanged.
+
+        Args:
+            engine: the ``AsyncLLM``.
+            abort: vLLM's ``FinishReason.ABORT``.
+        """
         self._engine = engine
+        self._abort = abort
         self._pace = Pace.RUNNING
         self._num_stops = 0
         self._open: dict[str, _Request] = {}  # by request id
@@ -124,7 +133,7 @@ class KeepingEngine:
             if request.visit is None:
                 await self._engine.abort(request.id)  # its caller gets that as an answer
                 continue
-            request.cut(_so_far(state))
+            request.cut(self._so_far(state))
             self._kept[request.visit.response] = request
 
     async def resume_generation(self) -> None:
@@ -168,6 +177,12 @@ class KeepingEngine:
     async def _expire(self) -> None:
         await asyncio.sleep(UNCLAIMED_S)
         await self.drop_kept()
+
+    def _so_far(self, state: Any) -> Any:
+        """What vLLM would answer if the request were aborted now; verl asks it in the same way."""
+        return state.make_request_output(
+            new_token_ids=[], pooling_output=None, finish_reason=self._abort, stop_reason=None
+        )
 
     def _move(self, to: Pace) -> None:
         self._pace = check_move(PACE_MOVES, self._pace, to, "engine")
@@ -245,12 +260,3 @@ class _Request:
             sample.logprobs = sample.logprobs[self._num_given :]
         rest.outputs = [sample]
         return rest
-
-
-def _so_far(state: Any) -> Any:
-    """What vLLM would answer if the request were aborted now; verl asks it in the same way."""
-    from vllm.v1.engine import FinishReason
-
-    return state.make_request_output(
-        new_token_ids=[], pooling_output=None, finish_reason=FinishReason.ABORT, stop_reason=None
-    )

@@ -25,7 +25,7 @@ from copris_core.report.summary import summarise
 from copris_core.tasks import get_task, write_parquet
 from copris_core.tasks.task import Row
 from copris_core.verl_adapter import environment, resume
-from copris_core.verl_adapter.cluster import heeding_sigterm, ray_cluster_of_ours
+from copris_core.verl_adapter.cluster import Cluster, ray_cluster_of_ours
 from copris_core.verl_adapter.config import RunConfig
 from copris_core.verl_adapter.errors import ConfigError, TrainingError
 from copris_core.verl_adapter.failure import (
@@ -65,11 +65,11 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
         for key, value in {**start.overrides, "run.started_s": start.started_s}.items():
             OmegaConf.update(config, key, value, force_add=True)
         if start.checkpoint:
-            Console().print(f"goes on from    step {start.step}", highlight=False)
-        with ray_cluster_of_ours(folder.path, lock=lock) as ray_folder, _shown(folder, run):
-            OmegaConf.update(config, "ray_kwargs.ray_init._temp_dir", str(ray_folder))
+            Console().print(f"goes on from   step {start.step}", highlight=False)
+        with ray_cluster_of_ours(folder.path, lock=lock) as cluster, _shown(folder, run):
+            OmegaConf.update(config, "ray_kwargs.ray_init._temp_dir", str(cluster.folder))
             folder.write_config(OmegaConf.to_yaml(config, resolve=True))
-            _run_verl(config, folder.path, environment.prepare(run.platform.name))
+            _run_verl(config, folder.path, environment.prepare(run.platform.name), cluster)
         _summarise(folder, run, time.time() - start.started_s)
     return folder.path
 
@@ -137,7 +137,9 @@ def _write_router(run: RunConfig, folder: Path) -> None:
         (folder / ROUTER_FILE).write_text(yaml.safe_dump(gate_settings(run)))
 
 
-def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> None:
+def _run_verl(
+    config: DictConfig, folder: Path, variables: dict[str, str], cluster: Cluster
+) -> None:
     """Verl's own entry, minus its command line."""
     import ray
     from verl.trainer.main_ppo import run_ppo
@@ -152,7 +154,7 @@ def _run_verl(config: DictConfig, folder: Path, variables: dict[str, str]) -> No
         # verl prints its whole config
         with contextlib.redirect_stdout(None):
             validate_config(config, need_reference_policy(config), need_critic(config))
-            run_ppo(config, task_runner_class=heeding_sigterm(RecipeTaskRunner))
+            run_ppo(config, task_runner_class=cluster.sigterm.heeded_by(RecipeTaskRunner))
     except (ray.exceptions.RayError, OSError) as error:
         raise _failed(folder, error) from error
     except (KeyboardInterrupt, SystemExit):

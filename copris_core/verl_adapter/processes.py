@@ -54,7 +54,14 @@ def _carries(process: psutil.Process, mark: str) -> bool:
     return False  # another user's, or it ended while we looked
 
 
-def end_all(mark: str, *, grace_s: float, since_s: float) -> int:
+def shared_memory_of(mark: str) -> set[Path]:
+    """The segments of vLLM and verl that processes with ``mark`` map now."""
+    return set().union(*(_mapped_by(process) for process in processes_of(mark)))
+
+
+def end_all(
+    mark: str, *, grace_s: float, since_s: float, segments: frozenset[Path] = frozenset()
+) -> int:
     """End every process that carries ``mark``, and remove the shared memory that they leave.
 
     verl and vLLM leave shared memory behind when their processes are stopped from outside.
@@ -63,16 +70,16 @@ def end_all(mark: str, *, grace_s: float, since_s: float) -> int:
         mark: whose processes.
         grace_s: seconds in which they may end by themselves.
         since_s: Unix time at which the first of them was started.
+        segments: shared memory that they were seen to map before.
 
     Returns:
         How many are still there.
     """
-    processes = processes_of(mark)
-    buckets = set().union(*(_shared_memory_of(process) for process in processes))
-    psutil.wait_procs(processes, timeout=grace_s)
+    mapped = shared_memory_of(mark)
+    psutil.wait_procs(processes_of(mark), timeout=grace_s)
     left = _kill_all(mark)
-    for bucket in buckets | _forgotten_buckets(since_s):
-        bucket.unlink(missing_ok=True)
+    for segment in segments | mapped | _forgotten_buckets(since_s):
+        segment.unlink(missing_ok=True)
     return left
 
 
@@ -81,7 +88,7 @@ def _forgotten_buckets(since_s: float) -> set[Path]:
     found = {path for path in Path("/dev/shm").glob(WEIGHT_BUCKETS) if _is_ours(path, since_s)}
     if not found:
         return set()
-    return found.difference(*(_shared_memory_of(process) for process in psutil.process_iter()))
+    return found.difference(*(_mapped_by(process) for process in psutil.process_iter()))
 
 
 def _is_ours(path: Path, since_s: float) -> bool:
@@ -102,7 +109,7 @@ def _kill_all(mark: str) -> int:
     return len(alive)
 
 
-def _shared_memory_of(process: psutil.Process) -> set[Path]:
+def _mapped_by(process: psutil.Process) -> set[Path]:
     with contextlib.suppress(psutil.Error):
         maps = process.memory_maps()
         return {Path(each.path) for each in maps if each.path.startswith(SHARED_MEMORY)}

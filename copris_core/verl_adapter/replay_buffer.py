@@ -41,13 +41,13 @@ class GateReplayBuffer(ReplayBufferAsync):
         """
         if partition_id == "val":
             return super().sample(global_steps, partition_id, batch_size)
-        num_failed = self._run_stage(partition_id, batch_size)
+        self._run_stage(partition_id, batch_size)
         uids = ray.get(self.gate.take.remote(batch_size))
         self._sync_metadata_from_transfer_queue()
         batch = self._materialize_batch(partition_id, uids, self.partitions[partition_id])
-        return batch, {"rollout/failed_groups": num_failed}
+        return batch, {}
 
-    def _run_stage(self, partition_id: str, batch_size: int) -> int:
+    def _run_stage(self, partition_id: str, batch_size: int) -> None:
         num_failed = 0
         while True:
             news = self._next_news()
@@ -58,7 +58,7 @@ class GateReplayBuffer(ReplayBufferAsync):
                     f"{num_failed} groups failed in one stage, the last one with {news.reason}"
                 )
             if news.stage_is_over:
-                return num_failed
+                return
             if news.prompts_wanted:
                 self.refill_fn(news.prompts_wanted)
 

@@ -8,12 +8,10 @@ from typing import Any
 import ray
 from verl.workers.rollout.replica import TokenOutput
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
+from vllm.v1.engine import FinishReason
 
 from copris_core.verl_adapter.engine_stats import EngineStats, facts_without_stats
-from copris_core.verl_adapter.keep import VISIT, KeepingEngine, Visit
-
-KEPT_TOKENS = "kv_kept_tokens"
-"""Of an answer's extra fields: tokens of the request that were not prefilled again."""
+from copris_core.verl_adapter.keep import KEPT_TOKENS, VISIT, KeepingEngine, Visit
 
 
 class GateServer(vLLMHttpServer):
@@ -35,7 +33,7 @@ class GateServer(vLLMHttpServer):
         self._stats = EngineStats()
         self._has_stats = self._stats.attach(self.engine)
         if keeps_kv:
-            self.engine = KeepingEngine(self.engine)
+            self.engine = KeepingEngine(self.engine, abort=FinishReason.ABORT)
 
     async def generate(
         self,

@@ -125,6 +125,7 @@ class Router(Balancer):
             if error is None:
                 self._witness.completed(uid, self._version, lengths)
             else:
+                self._counts.failed_groups += 1
                 self._witness.failed(uid, self._version, error)
                 self._reason = error
         await self._react()

@@ -26,6 +26,8 @@ class StageCounts:
     """Response tokens sent to an engine again."""
     retries: int = 0
     """Responses that were tried again after an error."""
+    failed_groups: int = 0
+    """Groups given up after an error."""
     dropped_groups: int = 0
     """Groups given up for their age."""
     over_at_s: float | None = None
@@ -51,6 +53,7 @@ class StageCounts:
             "rollout/reprefill_tokens": self.prefilled_again,
             "rollout/interrupted": self.interrupted,
             "rollout/retries": self.retries,
+            "rollout/failed_groups": self.failed_groups,
             "rollout/dropped_groups": self.dropped_groups,
             "samples/finished": self.finished,
             "tokens/generated": self.tokens,

@@ -25,6 +25,7 @@ from verl.utils.seqlen_balancing import get_seqlen_balanced_partitions
 from copris_core.rollout.order import ResponseKey
 from copris_core.rollout.partials import PartialResponse
 from copris_core.verl_adapter.fields import STAGE_FIELD, VERSION_FIELD
+from copris_core.verl_adapter.row_names import response_of
 from copris_core.verl_adapter.scoring import fetch, num_ranks, score, store
 
 PARTITION: Final = "train"
@@ -106,7 +107,9 @@ class StageScorer:
             version: policy version of the stage that ends.
         """
         finished = _Finished.read(version)
-        partial = [(each.key, row) for each in unfinished for row in rows_of(each, version)]
+        # One that was stored since the clients were asked is scored as a row.
+        waiting = [each for each in unfinished if each.key not in finished.keys]
+        partial = [(each.key, row) for each in waiting for row in rows_of(each, version)]
         todo = [row for row in finished.rows if len(row.new)] + [row for _, row in partial]
         scored = iter(self._score(workers, todo) if todo else [])
         finished.complete(scored)
@@ -141,6 +144,7 @@ class _Finished:
 
     def __init__(self, batch: KVBatchMeta, rows: list[StageRow], logps: list[Tensor]) -> None:
         self._batch, self.rows, self._logps = batch, rows, logps
+        self.keys = {response_of(key) for key in batch.keys}
         self.num_missed = 0
 
     @classmethod

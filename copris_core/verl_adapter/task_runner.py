@@ -15,7 +15,7 @@ class _RecipeRunner(_StockRunner):
 
     def run(self, config: DictConfig) -> Any:
         """Train to the end."""
-        from copris_core.verl_adapter import gate_trainer, trainer  # noqa: F401  register modes
+        from copris_core.verl_adapter import gate_trainer, replicas, trainer  # noqa: F401  register
 
         return super().run(config)
 

@@ -23,7 +23,7 @@ from copris_core.rollout.events import Event
 from copris_core.staleness import staleness_metrics
 from copris_core.verl_adapter import losses  # noqa: F401  registers the policy loss
 from copris_core.verl_adapter.correction import BatchCorrection
-from copris_core.verl_adapter.durable_trainer import DurableTrainer, lengths_of
+from copris_core.verl_adapter.durable_trainer import DurableTrainer
 from copris_core.verl_adapter.fields import CURRENT_VERSION
 from copris_core.verl_adapter.phase import SYNCING
 from copris_core.verl_adapter.records import (
@@ -32,6 +32,7 @@ from copris_core.verl_adapter.records import (
     phase_seconds,
     update_metrics,
 )
+from copris_core.verl_adapter.row_names import lengths_of
 from copris_core.verl_adapter.worker import GateWorker
 
 

@@ -142,17 +142,8 @@ def _is_there(actor: Any) -> ray.ObjectRef:
 
 
 def _has_an_engine(server: Any) -> ray.ObjectRef:
-    return server.__ray_call__.remote(_refuse_dead_engine)
-
-
-def _refuse_dead_engine(server: Any) -> None:
-    """Runs in the server, whose engine is a process of its own.
-
-    Raises:
-        EngineDeadError: vLLM's, once it has seen that process end.
-    """
-    if server.engine.errored:
-        raise server.engine.dead_error
+    """The engine is a process of its own, and its server outlives it."""
+    return server.check_alive.remote()
 
 
 def _queue_controllers() -> list[Any]:

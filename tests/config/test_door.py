@@ -47,6 +47,7 @@ UNDECLARED_BY_VERL = [
     "actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype",
     "actor_rollout_ref.ref.fsdp_config.mixed_precision.reduce_dtype",
     "actor_rollout_ref.rollout.agent.agent_loop_manager_class",
+    "actor_rollout_ref.rollout.custom.resume_kv",
     "actor_rollout_ref.rollout.enable_sleep_mode",
     "actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend",
     "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes",
@@ -129,7 +130,7 @@ def test_the_baseline_keeps_the_engine_settings_of_the_method(entered):
     def engine(experiment: str) -> dict:
         cfg, _ = entered(f"experiment={experiment}", "experiment_name=x")
         section = OmegaConf.to_container(cfg.actor_rollout_ref, resolve=True)
-        del section["rollout"]["agent"]["agent_loop_manager_class"]
+        del section["rollout"]["agent"]["agent_loop_manager_class"], section["rollout"]["custom"]
         return section
 
     assert engine("grpo") == engine("copris")

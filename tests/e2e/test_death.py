@@ -47,7 +47,6 @@ def test_each_kill_ends_the_run_within_a_minute_in_one_line(tormented) -> None:
         assert each["end_s"] < 60, said
         assert each["code"] == (-9 if each["target"] == "driver" else 1), said
         assert f"run the same command again with run.dir={folder}: it goes on" in each["message"]
-    assert found["kills"][2]["message"].startswith("copris: ")
 
 
 def test_no_kill_leaves_a_process_shared_memory_or_a_folder(tormented) -> None:

@@ -1,8 +1,8 @@
-"""What going on with the KV cache of the old weights does to log-probs: the real engine, in process.
+"""What going on with the KV cache of the old weights does to log-probs, in a real engine.
 
     VERL_PLATFORM=cpu .venv/bin/python -m tests.verl_adapter.kept_kv
 
-Half of each response is sampled, the weights move, the rest is sampled with kept or with
+A first part of each response is sampled, the weights move, the rest is sampled with kept or with
 recomputed KV. The same engine then scores the whole text afresh: |reported - scored| in nats.
 """
 
@@ -20,7 +20,6 @@ from copris_core.verl_adapter.engine_stats import EngineStats
 from copris_core.verl_adapter.keep import VISIT, KeepingEngine, Visit
 
 MODEL = str(resources.files("copris_core") / "assets" / "tiny_days")
-NUM_RESPONSES = 32
 MAX_TOKENS = 160
 TOKENS_BEFORE = 40
 
@@ -40,8 +39,10 @@ class House:
     """A ``KeepingEngine`` on a real engine, and what a server does with it."""
 
     def __init__(self, engine: Any) -> None:
+        from vllm.v1.engine import FinishReason
+
         self.raw = engine
-        self.engine = KeepingEngine(engine)
+        self.engine = KeepingEngine(engine, abort=FinishReason.ABORT)
         self.stats = EngineStats()
         self.stats.attach(engine)
 
@@ -148,11 +149,13 @@ def run(story: Callable[[House], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(told(), timeout=240))
 
 
-async def errors_after(house: House, relative: float, *, keep: bool) -> list[float]:
+async def errors_after(
+    house: House, relative: float, *, keep: bool, num_responses: int = 16
+) -> list[float]:
     """|reported - scored| of every token that was sampled after the weights moved by that much."""
-    asked = prompts(NUM_RESPONSES)
+    asked = prompts(num_responses)
     tasks = house.begin(asked, MAX_TOKENS)
-    await house.has_sampled(NUM_RESPONSES * TOKENS_BEFORE)
+    await house.has_sampled(num_responses * TOKENS_BEFORE)
     await house.engine.pause_generation()
     firsts = [await task for task in tasks]
     if not keep:
@@ -181,7 +184,7 @@ async def _measure(house: House) -> None:
     print(f"{'weights moved by':>18}  {'KV':>9}  {'tokens':>6}  {'mean':>9}  {'max':>9}")
     for relative in (0.0, 1e-4, 1e-3, 1e-2):
         for keep in (False, True):
-            errors = await errors_after(house, relative, keep=keep)
+            errors = await errors_after(house, relative, keep=keep, num_responses=32)
             name = "kept" if keep else "recomputed"
             mean = sum(errors) / len(errors)
             print(f"{relative:18g}  {name:>9}  {len(errors):6}  {mean:9.2e}  {max(errors):9.2e}")

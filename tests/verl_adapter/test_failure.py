@@ -64,6 +64,11 @@ def test_a_checkpoint_that_is_not_whole_is_not_promised(tmp_path):
             "the disk is full",
             "free some space",
         ),
+        (
+            "RuntimeError: [enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0",
+            "the disk is full",
+            "free some space",
+        ),
         ("torch.OutOfMemoryError: CUDA out of memory.", "out of memory", "lower actor_rollout_ref"),
         (
             "Task was killed due to the node running low on memory.\nray.exceptions."
@@ -81,6 +86,15 @@ def test_each_known_cause_has_its_mend(tmp_path, told, what, mend):
     assert failure.mend.startswith(mend)
     assert "run the same command again" in failure.mend
     assert failure.cause in told
+
+
+def test_the_cause_is_the_innermost_error(tmp_path):
+    told = """\x1b[36mray::TaskRunnerV1.run()\x1b[39m (pid=1, ip=1.2.3.4)
+  File "trainer.py", line 1, in run
+ray.exceptions.RayTaskError(KeyError): \x1b[36mray::WorkerDict.update()\x1b[39m (pid=2)
+  File "worker.py", line 2, in update
+KeyError: 'advantages'"""
+    assert classify(tmp_path, RuntimeError(told)).cause == "KeyError: 'advantages'"
 
 
 def test_an_error_without_a_word_is_named_by_its_kind(tmp_path):

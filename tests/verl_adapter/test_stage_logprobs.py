@@ -60,14 +60,14 @@ def _stage_field(queue: LocalQueue, key: str) -> list[float]:
 
 def test_a_finished_row_gets_the_trainers_log_probs_where_the_stage_sampled(queue):
     # The tool's token 12 carries version 3 too, and is no sampled token.
-    _finished(queue, "a", versions=[2, 3, 3, 3], mask=[1, 1, 0, 1])
+    _finished(queue, "a_0_0", versions=[2, 3, 3, 3], mask=[1, 1, 0, 1])
     workers = ToldWorkers(queue)
     workers.version = 3
     scores = _scorer().end_stage(workers, [], version=3)
-    assert _stage_field(queue, "a") == pytest.approx([-0.5, -11.3, 0.0, -13.3])
-    engine = queue.rows["train"]["a"]["rollout_log_probs"].tolist()
+    assert _stage_field(queue, "a_0_0") == pytest.approx([-0.5, -11.3, 0.0, -13.3])
+    engine = queue.rows["train"]["a_0_0"]["rollout_log_probs"].tolist()
     assert engine == [-0.5, -0.5, 0.0, -0.5]  # the gap compares these with the trainer's
-    assert queue.tags["train"]["a"] == {
+    assert queue.tags["train"]["a_0_0"] == {
         "status": "success", "response_len": 9, "stage_scored": True
     }  # fmt: skip
     assert scores.metrics == {
@@ -79,21 +79,21 @@ def test_a_finished_row_gets_the_trainers_log_probs_where_the_stage_sampled(queu
 
 
 def test_a_row_that_waits_for_its_siblings_is_not_forwarded_again(queue):
-    _finished(queue, "a", versions=[0, 0], mask=[1, 1])
+    _finished(queue, "a_0_0", versions=[0, 0], mask=[1, 1])
     workers, scorer = ToldWorkers(queue), _scorer()
     scorer.end_stage(workers, [], version=0)
     workers.version = 1
-    _finished(queue, "b", versions=[1], mask=[1])
+    _finished(queue, "b_0_0", versions=[1], mask=[1])
     scorer.end_stage(workers, [], version=1)
     assert workers.forwarded == [[[1, 2, 10, 11]], [[1, 2, 10]]]
-    assert _stage_field(queue, "a") == pytest.approx([-10, -11])
+    assert _stage_field(queue, "a_0_0") == pytest.approx([-10, -11])
 
 
 def test_prompts_failures_and_other_partitions_are_left_alone(queue):
-    _finished(queue, "failed", versions=[0], mask=[1])
-    _finished(queue, "prompt", versions=[0], mask=[1])
-    queue.tags["train"]["failed"]["status"] = "failure"
-    queue.tags["train"]["prompt"]["is_prompt"] = True
+    _finished(queue, "failed_0_0", versions=[0], mask=[1])
+    _finished(queue, "prompt_0_0", versions=[0], mask=[1])
+    queue.tags["train"]["failed_0_0"]["status"] = "failure"
+    queue.tags["train"]["prompt_0_0"]["is_prompt"] = True
     queue.add("v", partition="val", prompts=[1], responses=[2])
     workers = ToldWorkers(queue)
     assert _scorer().end_stage(workers, [], version=0).logps == {}
@@ -178,18 +178,26 @@ def test_nothing_stays_in_the_scratch_partition(queue, fails):
 
 
 def test_a_row_stored_after_its_stage_keeps_the_engines_log_probs_and_is_counted(queue):
-    _finished(queue, "late", versions=[1, 2, 2, 2], mask=[1, 1, 0, 1])
+    _finished(queue, "late_0_0", versions=[1, 2, 2, 2], mask=[1, 1, 0, 1])
     workers = ToldWorkers(queue)
     scores = _scorer().end_stage(workers, [], version=3)
     assert workers.forwarded == []
-    assert _stage_field(queue, "late") == [-0.5, -0.5, 0.0, -0.5]
+    assert _stage_field(queue, "late_0_0") == [-0.5, -0.5, 0.0, -0.5]
     assert scores.metrics["correction/stage_tokens_missed"] == 2
 
 
 def test_a_row_without_sampled_tokens_is_completed(queue):
-    _finished(queue, "tool only", versions=[0], mask=[0])
+    _finished(queue, "tool only_0_0", versions=[0], mask=[0])
     _scorer().end_stage(ToldWorkers(queue), [], version=0)
-    assert _stage_field(queue, "tool only") == [0.0]
+    assert _stage_field(queue, "tool only_0_0") == [0.0]
+
+
+def test_a_response_stored_since_the_clients_were_asked_is_scored_once(queue):
+    _finished(queue, "u_0_0", versions=[0, 0], mask=[1, 1])
+    both = _partial(_call([1, 2], ([10, 11], 0)))
+    scores = _scorer().end_stage(ToldWorkers(queue), [both], version=0)
+    assert scores.logps == {}
+    assert scores.metrics["correction/stage_tokens_scored"] == 2
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -206,7 +214,7 @@ def test_over_many_stages_each_token_has_the_log_prob_of_the_weights_that_sample
             call.absorb(Segment.sampled(tokens, [-9.0] * len(tokens), version), finished=False)
             if call.num_tokens and draw.random() < 0.4 and tokens:
                 queue.add(
-                    uid,
+                    f"{uid}_0_0",
                     prompts=[1, 2],
                     responses=call.tokens(),
                     response_mask=[1] * call.num_tokens,

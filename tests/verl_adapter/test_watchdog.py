@@ -144,15 +144,16 @@ def test_a_busy_actor_lives_and_a_killed_one_is_found_at_once(ray_of_two):
 def test_a_server_whose_engine_is_gone_counts_as_dead(ray_of_two):
     from copris_core.verl_adapter.watchdog import _has_an_engine
 
-    class Engine:
-        errored, dead_error = False, RuntimeError("the engine process is gone")
-
     class Server:
         def __init__(self) -> None:
-            self.engine = Engine()
+            self.has_engine = True
 
         async def lose_engine(self) -> None:
-            self.engine.errored = True
+            self.has_engine = False
+
+        async def check_alive(self) -> None:
+            if not self.has_engine:
+                raise RuntimeError("the engine process is gone")
 
     server = ray_of_two.remote(Server).remote()
     watched = WatchedActor(lambda: _has_an_engine(server))
