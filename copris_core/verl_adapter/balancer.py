@@ -61,10 +61,11 @@ class Balancer:
         """Nothing sticks to a server here: prefix caches are reset at every weight update."""
         return {"cleared_entries": 0, "server_loads": dict(self._loads)}
 
-    def _load(self) -> Server:
+    def _load(self, preferred: str | None = None) -> Server:
         if not self._loads:
             raise RuntimeError("No available servers in load balancer")
-        server_id = min(self._loads, key=self._loads.__getitem__)
+        least = min(self._loads, key=self._loads.__getitem__)
+        server_id = preferred if preferred in self._loads else least
         self._loads[server_id] += 1
         return server_id, self._servers[server_id]
 

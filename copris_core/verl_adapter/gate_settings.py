@@ -29,6 +29,7 @@ def gate_settings(run: RunConfig) -> dict[str, Any]:
         "groups_per_stage": plan.prompts,
         "group_size": plan.group_size,
         "max_lag": run.staleness.max_lag if waits else None,
+        "keeps_kv": strategy.resume_kv == "keep",
         "drop_lag": None if waits else run.staleness.max_lag,
     }
 

@@ -47,6 +47,7 @@ class GateTrainer(RecipeTrainer):
     def on_init_end(self) -> None:
         """The engines take the trainer's weights, a loaded checkpoint's included."""
         self.replay_buffer.gate = self.gate
+        self.replay_buffer.stop = self._stop
         if self.restored is not None:
             ray.get(self.gate.restore.remote(self.restored.gate, list(self.restored.responses)))
         self.record.phase(SYNCING)
@@ -60,7 +61,7 @@ class GateTrainer(RecipeTrainer):
         """Open the gate: partials resume first."""
         ray.get(self.gate.open.remote(self.current_version))
 
-    def on_sample_end(self) -> None:
+    def _stop(self) -> None:
         """The gate has closed itself; abort what runs, and wait for every answer.
 
         Requests that were admitted but have not reached an engine are refused by it and come back
@@ -69,6 +70,9 @@ class GateTrainer(RecipeTrainer):
         self.record.phase(STOPPING, step=self.global_steps)
         self.checkpoint_manager.abort_replicas(reject_request=True)
         ray.get(self.gate.drained.remote())
+
+    def on_sample_end(self) -> None:
+        """The stage is drained; note what it came to."""
         self._row.update(ray.get(self.gate.stage_report.remote()))
         self.tell(ray.get(self.gate.facts.remote()))
         self.checkpoint_manager.sleep_replicas()

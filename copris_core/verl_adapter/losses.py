@@ -124,12 +124,18 @@ def _gap(logp_BT: Tensor, data: TensorDict, padded: dict[str, Tensor]) -> dict[s
     """Over all that was sampled: a rejected token is one whose gap matters most."""
     sampled_BT = padded.get(SAMPLED_MASK_FIELD, padded["response_mask"]).bool()
     fresh_BT = sampled_BT & (_lags(data, padded, sampled_BT) == 0)
-    gap = logprob_gap(padded[ENGINE_FIELD], logp_BT, fresh_BT)
-    return {
-        "logprob_gap/max": Metric("max", gap.max_abs.item()),
-        "logprob_gap/abs_sum": Metric("sum", gap.sum_abs.item()),
-        "logprob_gap/tokens": Metric("sum", gap.tokens.item()),
-    }
+    masks = {"logprob_gap": fresh_BT}
+    if VERSION_FIELD in padded:
+        # Fresh tokens of responses that older policies began: where a kept KV cache would show.
+        began_before_B1 = _lags(data, padded, sampled_BT)[:, :1] > 0
+        masks["resumed_gap"] = fresh_BT & began_before_B1
+    metrics = {}
+    for name, mask_BT in masks.items():
+        gap = logprob_gap(padded[ENGINE_FIELD], logp_BT, mask_BT)
+        metrics[f"{name}/max"] = Metric("max", gap.max_abs.item())
+        metrics[f"{name}/abs_sum"] = Metric("sum", gap.sum_abs.item())
+        metrics[f"{name}/tokens"] = Metric("sum", gap.tokens.item())
+    return metrics
 
 
 def _padded(data: TensorDict, width: int) -> dict[str, Tensor]:

@@ -38,6 +38,14 @@ UPDATE_METRICS = {
 """verl's name -> ours, copied as they are."""
 
 
+GAPS = {
+    "actor/logprob_gap/": "logprob_gap/",
+    "actor/resumed_gap/": "kv/resumed_logprob_error_",
+}
+"""verl's prefix -> ours: how far engine and trainer are apart, over all fresh tokens, and over
+those of responses that older policies began."""
+
+
 class RunRecord:
     """Writes metrics.jsonl and the phase line of one run."""
 
@@ -86,12 +94,14 @@ def update_metrics(metrics: dict[str, Any], *, num_forwards: int) -> dict[str, f
     sums = {
         name.removeprefix("actor/"): metrics.pop(name)
         for name in list(metrics)
-        if name.startswith((*(f"actor/lag{lag}/" for lag in LAG_BUCKETS), "actor/logprob_gap/"))
+        if name.startswith((*(f"actor/lag{lag}/" for lag in LAG_BUCKETS), *GAPS))
     }
     row = merge_lag_statistics([{k: v for k, v in sums.items() if k.startswith("lag")}])
-    if sums.get("logprob_gap/tokens"):
-        row["logprob_gap/max"] = sums["logprob_gap/max"]
-        row["logprob_gap/mean"] = sums["logprob_gap/abs_sum"] / sums["logprob_gap/tokens"]
+    for theirs, ours in GAPS.items():
+        name = theirs.removeprefix("actor/").removesuffix("/")
+        if sums.get(f"{name}/tokens"):
+            row[f"{ours}max"] = sums[f"{name}/max"]
+            row[f"{ours}mean"] = sums[f"{name}/abs_sum"] / sums[f"{name}/tokens"]
     seen = sum(value for name, value in sums.items() if re.fullmatch(r"lag\d/tokens", name))
     row["update/tokens"] = round(seen * num_forwards)
     return row | {ours: metrics[name] for name, ours in UPDATE_METRICS.items() if name in metrics}

@@ -1,5 +1,6 @@
 """What is sampled for a step (trainer.v1.sampler.custom_sampler)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -30,6 +31,8 @@ class GateReplayBuffer(ReplayBufferAsync):
         """Take verl's own arguments."""
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
         self.gate: ray.actor.ActorHandle | None = None
+        self.stop: Callable[[], None] = lambda: None
+        """Ends the stage in the engines; called at once when it is over, before rows are read."""
 
     def sample(
         self, global_steps: int, partition_id: str, batch_size: int
@@ -42,6 +45,7 @@ class GateReplayBuffer(ReplayBufferAsync):
         if partition_id == "val":
             return super().sample(global_steps, partition_id, batch_size)
         self._run_stage(partition_id, batch_size)
+        self.stop()
         uids = ray.get(self.gate.take.remote(batch_size))
         self._sync_metadata_from_transfer_queue()
         batch = self._materialize_batch(partition_id, uids, self.partitions[partition_id])

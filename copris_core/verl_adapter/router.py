@@ -22,6 +22,7 @@ from copris_core.rollout.trajectory import is_interrupted
 from copris_core.rollout.witness import Witness
 from copris_core.verl_adapter.balancer import Balancer, Server
 from copris_core.verl_adapter.gate_settings import gate_of
+from copris_core.verl_adapter.keep import KEPT_TOKENS
 from copris_core.verl_adapter.limits import WATCH_EVERY_S, engine_facts, limit_of, stage_facts
 from copris_core.verl_adapter.stage import StageCounts
 
@@ -64,6 +65,8 @@ class Router(Balancer):
         self._limit = limit_of(config)
         self._gate = gate_of(config, self._limit)
         self._drop_lag: int | None = config["drop_lag"]
+        self._keeps_kv: bool = config["keeps_kv"]
+        self._homes: dict[ResponseKey, str] = {}  # servers that keep a response's KV cache
         self._version = 0
         self._callers: dict[ResponseKey, asyncio.Future[Server]] = {}
         self._witness = Witness()
@@ -95,13 +98,18 @@ class Router(Balancer):
         key = ResponseKey(uid, index)
         server_id, server = await self._admission(key)
         self._witness.admitted(key, self._version)
+        name = {"response": f"{uid}_{index}"} if self._keeps_kv else {}
         output = None
         try:
-            output = await server.generate.remote(**request)
+            output = await server.generate.remote(**request, **name)
         finally:
             # Also after an error: a slot that is never given back would stall the stage.
             self._unload(server_id)
-            self._counts.prefilled_again += prefix
+            kept = output.extra_fields.get(KEPT_TOKENS, 0) if output is not None else 0
+            self._counts.kept_tokens += kept
+            self._counts.prefilled_again += 0 if kept else prefix
+            if self._keeps_kv and output is not None and _is_interrupted(output, request):
+                self._homes[key] = server_id
             await self._settle(key, request, output)
         return output
 
@@ -243,7 +251,7 @@ class Router(Balancer):
     async def _react(self) -> None:
         """Carry out the gate's decisions after a fact; wake whoever waits for a change."""
         for key in self._gate.admit():
-            self._callers.pop(key).set_result(self._load())
+            self._callers.pop(key).set_result(self._load(self._homes.pop(key, None)))
         now_s, counts = time.monotonic(), self._counts
         if counts.over_at_s is None and self._gate.stage_is_over:
             counts.over_at_s = now_s
@@ -277,6 +285,7 @@ class Router(Balancer):
         self._counts.dropped_groups += len(complete) + len(growing)
         self._dropped.extend(complete)
         self._leaving.update(growing)
+        self._homes = {key: home for key, home in self._homes.items() if key.uid not in growing}
         for key in [key for key in self._callers if key.uid in self._leaving]:
             self._callers.pop(key).set_exception(GroupDroppedError(f"group {key.uid} is too old"))
 

@@ -24,6 +24,8 @@ class StageCounts:
     """Tokens sampled."""
     prefilled_again: int = 0
     """Response tokens sent to an engine again."""
+    kept_tokens: int = 0
+    """Prompt and response tokens that an engine still had in its KV cache from before."""
     retries: int = 0
     """Responses that were tried again after an error."""
     failed_groups: int = 0
@@ -51,6 +53,7 @@ class StageCounts:
             "rollout/open_s": self.meter.open_s,
             "rollout/stop_latency_s": self.stop_latency_s,
             "rollout/reprefill_tokens": self.prefilled_again,
+            "kv/kept_tokens": self.kept_tokens,
             "rollout/interrupted": self.interrupted,
             "rollout/retries": self.retries,
             "rollout/failed_groups": self.failed_groups,

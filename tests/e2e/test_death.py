@@ -12,7 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.runs import MARK, read_jsonl, survivors
+from copris_core.report.timeline import live_spans, told_apart
+from copris_core.rollout.events import Event
+from copris_core.rollout.ledger import SavedLedger
+from tests.e2e.runs import MARK, Finished, read_jsonl, survivors
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -72,6 +75,28 @@ def test_the_audit_finds_nothing_lost_and_nothing_twice(tormented) -> None:
     command = [sys.executable, "-m", "copris_core.cli", "audit", str(tormented[1])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_killed_run_draws_and_trains_the_prompts_of_an_undisturbed_one(
+    tormented, copris: Finished
+) -> None:
+    """Which groups are complete first is chance; which prompts come, and in which order, is not."""
+    drawn, used = _prompts(tormented[1])
+    drawn_undisturbed, used_undisturbed = _prompts(copris.folder)
+    both = min(len(drawn), len(drawn_undisturbed))
+    assert both > 5 * 4
+    assert drawn[:both] == drawn_undisturbed[:both]
+    assert (used, used_undisturbed) == (set(drawn), set(drawn_undisturbed))
+
+
+def _prompts(folder: Path) -> tuple[list[int], set[int]]:
+    """Rows drawn, in order, and those trained or still held at the end; restarts rolled back."""
+    ledger = SavedLedger(folder / "ledger.jsonl")
+    facts = [event.fact for event, counts in told_apart(ledger, live_spans(ledger)) if counts]
+    row_of = {fact.uid: fact.row for fact in facts if fact.event is Event.DRAWN}
+    live = next(fact.live for fact in reversed(facts) if fact.event is Event.ENDED)
+    trained = {fact.uid for fact in facts if fact.event is Event.TRAINED}
+    return list(row_of.values()), {row_of[uid] for uid in trained | set(live)}
 
 
 def test_another_command_in_the_same_folder_is_refused(tormented) -> None:

@@ -89,6 +89,18 @@ def test_an_adaptive_limit_grows_out_of_a_bad_start_and_says_why(adaptive: Finis
     assert all(row.get("rollout/in_flight", 0) <= row["rollout/limit"] for row in adaptive.steps)
 
 
+def test_a_kept_kv_cache_saves_the_prefill_and_its_error_is_told(adaptive: Finished) -> None:
+    kept = [row["kv/kept_tokens"] for row in adaptive.steps]
+    assert sum(kept) > 0
+    errors = [row["kv/resumed_logprob_error_mean"] for row in adaptive.steps if _has_error(row)]
+    assert errors
+    assert 1e-6 < max(errors) < 0.05  # recomputed it would be below 1e-6
+
+
+def _has_error(row: dict) -> bool:
+    return "kv/resumed_logprob_error_mean" in row
+
+
 def test_engines_and_trainer_that_disagree_end_the_run_in_one_line(refused_gap: Finished) -> None:
     assert refused_gap.code == 1
     line = refused_gap.output.splitlines()[-1]

@@ -24,6 +24,7 @@ class GateHouse:
         size: int,
         tokens: int = 4,
         drop_lag: int | None = None,
+        keeps_kv: bool = False,
     ) -> None:
         self.engine = ScriptedEngine(lambda request: tokens)
         settings = {
@@ -34,6 +35,7 @@ class GateHouse:
             "group_size": size,
             "max_lag": None,
             "drop_lag": drop_lag,
+            "keeps_kv": keeps_kv,
         }
         self.router = Router({"server": Local(self.engine)}, settings)
         rollout = {"response_length": 8, "full_determinism": False, "name": "vllm"}

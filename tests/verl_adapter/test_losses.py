@@ -11,6 +11,7 @@ from verl.workers.config import ActorConfig, FSDPActorConfig
 from verl.workers.utils.losses import ppo_loss
 
 from copris_core.verl_adapter.losses import MeasuredLoss, clip_of
+from copris_core.verl_adapter.records import update_metrics
 
 pytestmark = pytest.mark.verl
 
@@ -94,6 +95,38 @@ def test_the_gap_counts_fresh_tokens_only_and_only_before_the_first_optimizer_st
     assert metrics["logprob_gap/tokens"].aggregate() == 2
     loss.end()
     assert "logprob_gap/max" not in loss(model_output=output, data=data)[1]
+
+
+def test_the_gap_of_resumed_responses_is_told_apart() -> None:
+    """Only fresh tokens behind older ones can have been sampled on a kept KV cache."""
+    loss = _measured()
+    loss.begin()
+    resumed = _micro_batch([-1.0, -2.0, -3.0], [-9.0, -2.5, -3.1], [3, 4, 4], now=4)
+    whole = _micro_batch([-1.0, -2.0], [-3.0, -2.0], [4, 4], now=4)
+    of_resumed, of_whole = (loss(model_output=o, data=d)[1] for o, d in (resumed, whole))
+    assert of_resumed["resumed_gap/max"].aggregate() == pytest.approx(0.5)
+    assert of_resumed["resumed_gap/abs_sum"].aggregate() == pytest.approx(0.6)
+    assert of_resumed["resumed_gap/tokens"].aggregate() == 2
+    assert of_whole["resumed_gap/tokens"].aggregate() == 0
+    assert of_whole["logprob_gap/max"].aggregate() == pytest.approx(2.0)
+
+
+def test_the_row_names_both_gaps_and_leaves_out_what_was_not_seen() -> None:
+    def row(resumed_tokens: float) -> dict[str, float]:
+        sums = {"max": 0.5, "abs_sum": 0.6, "tokens": resumed_tokens}
+        gaps = {f"actor/resumed_gap/{name}": value for name, value in sums.items()}
+        gaps |= {
+            f"actor/logprob_gap/{name}": value for name, value in {**sums, "tokens": 3}.items()
+        }
+        metrics = dict(gaps)
+        found = update_metrics(metrics, num_forwards=1)
+        assert not metrics
+        return found
+
+    assert row(2)["logprob_gap/mean"] == pytest.approx(0.2)
+    assert row(2)["kv/resumed_logprob_error_mean"] == pytest.approx(0.3)
+    assert row(2)["kv/resumed_logprob_error_max"] == 0.5
+    assert not [name for name in row(0) if name.startswith("kv/")]
 
 
 def test_ratios_are_summed_by_lag() -> None:
