@@ -41,6 +41,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
     _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
     refuse_correction(run, cfg)
     refuse_keep(run, cfg)
+    _refuse_unsafe_checkpoints(cfg)
     _refuse_lost_advantages(run, cfg)
     train_rows, validation_rows = _rows(run.task)
     if len(train_rows) < run.plan.prompts:
@@ -70,6 +71,20 @@ def _refuse_given_files(cfg: DictConfig) -> None:
             raise ConfigError(
                 f"{key} is written by the run itself: use task=gsm8k task.path=FILE, or remove it"
             )
+
+
+def _refuse_unsafe_checkpoints(cfg: DictConfig) -> None:
+    """A checkpoint counts once all its files are written; until then the one before must stay."""
+    if optional(cfg, "trainer.max_actor_ckpt_to_keep", int) == 1:
+        raise ConfigError(
+            "trainer.max_actor_ckpt_to_keep=1 removes the last whole checkpoint before the new one "
+            "counts: set it to 2 or more, or remove it"
+        )
+    if optional(cfg, f"{ACTOR}.checkpoint.async_save", bool):
+        raise ConfigError(
+            f"{ACTOR}.checkpoint.async_save=true goes on writing after the checkpoint is sealed: "
+            "set it to false"
+        )
 
 
 def _max_positions(model: Path) -> int | None:

@@ -203,7 +203,7 @@ def _summarise(folder: RunFolder, run: RunConfig, wall_s: float) -> None:
         seed=run.seed,
         packages=_versions(),
         revision=_revision(),
-        concurrency=run.strategy.concurrency,
+        concurrency=run.plan.concurrency,
         wall_s=wall_s,
     )
     write_json(folder.summary_path, summary.to_json())

@@ -86,6 +86,16 @@ def test_what_is_not_odd_is_not_noted(entered, overrides):
             "key, or lower data.max_response_length",
         ),
         (
+            ["trainer.max_actor_ckpt_to_keep=1"],
+            "trainer.max_actor_ckpt_to_keep=1 removes the last whole checkpoint before the new one "
+            "counts: set it to 2 or more, or remove it",
+        ),
+        (
+            [f"{ACTOR}.checkpoint.async_save=true"],
+            f"{ACTOR}.checkpoint.async_save=true goes on writing after the checkpoint is sealed: "
+            "set it to false",
+        ),
+        (
             ["platform=gpu", f"{ACTOR}.ppo_max_token_len_per_gpu=600"],
             f"prompt 128 + response 512 tokens exceed {ACTOR}.ppo_max_token_len_per_gpu=600: "
             "raise it, one response must fit",

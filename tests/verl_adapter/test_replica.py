@@ -1,8 +1,10 @@
 """Our server in verl's place: what it adds, and that it is the one verl starts."""
 
 import asyncio
+import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,15 +15,19 @@ pytestmark = [pytest.mark.verl, pytest.mark.slow, pytest.mark.filterwarnings("ig
 
 
 @pytest.fixture(scope="module")
-def replica() -> Any:
+def replica() -> Iterator[Any]:
+    """Verl may be imported already, by a test that needs no platform; then its plugin is not."""
     from copris_core.verl_adapter import environment
 
     environment.prepare("cpu")
-    import verl  # noqa: F401  loads our plugin, which names the vLLM distribution
+    from copris_core.verl_adapter import platform_cpu
 
-    from copris_core.verl_adapter import replica
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", importlib.metadata.version)  # put back after
+        platform_cpu.name_the_vllm_distribution()
+        from copris_core.verl_adapter import replica
 
-    return replica
+        yield replica
 
 
 def _server(replica: Any, **state: Any) -> Any:
