@@ -15,24 +15,25 @@ class Witness:
         self._facts: list[Fact] = []
         self._tokens: dict[str, dict[int, int]] = {}
 
-    def tokens(self, key: ResponseKey) -> int:
-        """Tokens that a live response had when it last left an engine."""
-        return self._tokens.get(key.uid, {}).get(key.index, 0)
-
     def restored(self, responses: Iterable[PartialResponse]) -> None:
         """These responses had begun before the restart."""
         for response in responses:
             self._tokens.setdefault(response.key.uid, {})[response.key.index] = response.num_tokens
 
-    def admitted(self, key: ResponseKey, version: int) -> None:
-        """A response goes to an engine, for the first time or again."""
+    def admitted(self, key: ResponseKey, version: int, *, had: int) -> None:
+        """A response goes to an engine, for the first time or again.
+
+        Args:
+            key: the response.
+            version: the policy version that will sample it.
+            had: tokens that its client holds; an answer that was refused as damaged is not in it.
+        """
         lengths = self._tokens.setdefault(key.uid, {})
-        had = lengths.setdefault(key.index, -1)
-        if had < 0:
-            lengths[key.index] = 0
-            self._facts.append(Fact(Event.STARTED, version, key.uid, key.index))
-        else:
+        if key.index in lengths:
             self._facts.append(Fact(Event.RESUMED, version, key.uid, key.index, had))
+        else:
+            self._facts.append(Fact(Event.STARTED, version, key.uid, key.index))
+        lengths[key.index] = had
 
     def sampled(self, key: ResponseKey, tokens: int) -> None:
         """An engine gave ``tokens`` more."""

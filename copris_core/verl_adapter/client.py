@@ -138,6 +138,7 @@ class GateClient(LLMServerClient):
     ) -> TokenOutput:
         """One visit to an engine, from admission until it answers."""
         prefix = trajectory.num_tokens
+        had = sum(call.num_tokens for call in self._calls[key])
         request = {
             "request_id": self._vllm_request_id(f"{key.uid}_{key.index}_{prefix}"),
             "prompt_ids": trajectory.start(),
@@ -145,7 +146,9 @@ class GateClient(LLMServerClient):
             **_engine_inputs(inputs),
         }
         try:
-            output: TokenOutput = await self.gate.sample.remote(key.uid, key.index, request, prefix)
+            output: TokenOutput = await self.gate.sample.remote(
+                key.uid, key.index, request, prefix=prefix, had=had
+            )
         except Exception as error:
             self.num_absorbed += not isinstance(error, GroupDroppedError)
             raise

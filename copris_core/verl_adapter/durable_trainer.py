@@ -126,8 +126,7 @@ class DurableTrainer(PPOTrainer):
             seal(folder, self.global_steps)
         except OSError as error:
             raise OSError(
-                f"the checkpoint of step {self.global_steps} could not be written ({error}); the "
-                "one before it is whole: free some space and run the same command again"
+                f"the checkpoint of step {self.global_steps} could not be written: {error}"
             ) from error
 
     def _save_ours(self, folder: Path) -> None:

@@ -80,7 +80,9 @@ class Router(Balancer):
 
     # ---- training requests ----
 
-    async def sample(self, uid: str, index: int, request: dict[str, Any], prefix: int) -> Any:
+    async def sample(
+        self, uid: str, index: int, request: dict[str, Any], *, prefix: int, had: int
+    ) -> Any:
         """Wait for a slot, send ``request`` to a server, give the slot back, return the answer.
 
         The call to the server is made here and not by the client, so that a freed slot is taken by
@@ -91,13 +93,14 @@ class Router(Balancer):
             index: the member of its group.
             request: arguments of the server's ``generate``.
             prefix: response tokens within the request that were sampled before.
+            had: tokens sampled for the response before, those of earlier turns included.
 
         Raises:
             GroupDroppedError: the group was given up meanwhile.
         """
         key = ResponseKey(uid, index)
         server_id, server = await self._admission(key)
-        self._witness.admitted(key, self._version)
+        self._witness.admitted(key, self._version, had=had)
         name = {"response": f"{uid}_{index}"} if self._keeps_kv else {}
         output = None
         try:

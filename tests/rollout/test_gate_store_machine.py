@@ -143,7 +143,8 @@ class GateStoreMachine(RuleBasedStateMachine):
     @rule()
     def admit(self) -> None:
         for key in self.run.gate.admit():
-            self.run.witness.admitted(key, self.run.version)
+            had = sum(call.num_tokens for call in self.run.calls[key])
+            self.run.witness.admitted(key, self.run.version, had=had)
             self.run.places[key] = "running"
             call = self.run.calls[key][-1]
             assert call.start() == [*PROMPT, *call.tokens()]
@@ -346,6 +347,7 @@ class GateStoreMachine(RuleBasedStateMachine):
         calls = self.run.calls[key]
         if left == "stumbled":
             calls[-1] = calls[-1].at_rest()
+            self.run.witness.sampled(key, num_tokens)  # by the engine; its client refused them
             self.run.gate.settle(key, interrupted=False)
         else:
             tokens = range(self.num_sampled, self.num_sampled + num_tokens)[

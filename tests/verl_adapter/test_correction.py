@@ -184,4 +184,5 @@ def test_a_gap_above_the_bound_ends_the_run():
      (_gap(abs_sum=90, tokens=3), 0.05), (_gap(abs_sum=9e9, tokens=250), None)],
 )  # fmt: skip
 def test_a_gap_that_is_small_unmeasured_or_unbounded_does_not(metrics, limit):
-    BatchCorrection(_config(name="none", max_logprob_gap=limit)).refuse_gap(metrics, num_ranks=2)
+    correction = BatchCorrection(_config(name="none", max_logprob_gap=limit))
+    assert correction.refuse_gap(metrics, num_ranks=2) is None  # and nothing was raised

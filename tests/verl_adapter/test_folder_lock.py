@@ -26,9 +26,11 @@ def test_a_folder_in_use_is_refused_at_once_with_the_process_that_uses_it(tmp_pa
 
 
 def test_a_folder_is_free_again_when_the_run_has_ended(tmp_path):
+    began_s = time.monotonic()
     for _ in range(2):
-        with locked(tmp_path):
-            pass
+        with locked(tmp_path) as descriptor:
+            assert os.fstat(descriptor)  # it is ours, and open
+    assert time.monotonic() - began_s < 5.0  # nobody was waited for
 
 
 def _held_by_the_rest_of_a_killed_run(folder, seconds: float) -> subprocess.Popen:

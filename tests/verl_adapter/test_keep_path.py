@@ -52,7 +52,7 @@ async def _two_stages(*, keeps: bool) -> tuple[Router, list[_Replica], list[list
 
     async def visit(uid: str, index: int, *, prefix: int) -> None:
         request = {"prompt_ids": [1, 2, *[7] * prefix], "sampling_params": {"max_tokens": 8}}
-        await router.sample(uid, index, request, prefix)
+        await router.sample(uid, index, request, prefix=prefix, had=prefix)
 
     keys = [(uid, index) for uid in "ab" for index in range(2)]
     await router.draw(["a", "b"], [2, 2])

@@ -1,8 +1,10 @@
 """What was sampled is never sampled again: after an error, after a restart, after a drop."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from verl.workers.rollout.replica import TokenOutput
 
 from copris_core.rollout.events import Event
 from copris_core.rollout.gate_state import Place
@@ -165,5 +167,35 @@ def test_an_engine_that_fails_gives_the_slot_back_and_the_response_may_ask_again
         await house.engine.finish(1)
         assert len((await again).token_ids) == 4
         await asyncio.sleep(0)
+
+    run(story)
+
+
+def test_a_damaged_answer_is_neither_kept_nor_told_as_tokens_that_were_had() -> None:
+    async def story() -> None:
+        house = GateHouse(concurrency=1, groups=1, size=1)
+        await house.router.draw(["a"], [1])
+        await house.router.open(0)
+        stock = house.engine.generate
+
+        async def damaged(**request: Any) -> TokenOutput:
+            output = await stock(**request)
+            output.log_probs[0] = float("nan")
+            return output
+
+        house.engine.generate = damaged
+        task = house.ask("a", 0)
+        await settled()
+        await house.engine.finish(1)
+        with pytest.raises(ValueError, match="NaN log-prob"):
+            await task
+        house.engine.generate = stock
+        house.client.rewind(A0)
+        again = house.ask("a", 0)
+        await settled()
+        await house.engine.finish(1)
+        assert len((await again).token_ids) == 4
+        facts = [(f.event, f.tokens) for f in await house.router.facts()]
+        assert facts == [(Event.STARTED, None), (Event.RESUMED, 0)]
 
     run(story)
