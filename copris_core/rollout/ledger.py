@@ -97,7 +97,7 @@ class SavedLedger:
             ValueError: the file is missing, a line is malformed, or the numbers do not rise.
         """
         if not self.path.is_file():
-            raise ValueError(f"no ledger at {self.path}: give the folder of a run with a gate")
+            raise ValueError(f"no ledger at {self.path}: give the folder of a run that has started")
         seq = -1
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -226,5 +226,5 @@ def test_fields_of_a_later_version_are_left_alone(tmp_path):
 
 
 def test_a_missing_ledger_is_an_error_that_says_what_to_give(tmp_path):
-    with pytest.raises(ValueError, match="give the folder of a run with a gate"):
+    with pytest.raises(ValueError, match="give the folder of a run that has started"):
         list(SavedLedger(tmp_path / "ledger.jsonl"))
