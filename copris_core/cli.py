@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from copris_core.cli_bench import BENCH_HELP, bench
+from copris_core.cli_plan import PLAN_HELP, plan
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -24,6 +27,10 @@ copris: RL recipes for LLM reasoning on stock verl
                                    train experiments one after another, write one report
   copris audit   RUN [--json] [--rows N]
                                    prove from a run's ledger that nothing was lost or done twice
+  copris bench   [--methods A,B] [--out DIR] ...
+                                   measure every method beside stock verl on this machine
+  copris plan    [--preset NAME] [--lengths FILE] ...
+                                   which N' to choose, before anything is started
 
   copris COMMAND --help            more about one command
 """
@@ -82,7 +89,7 @@ DEFAULT_OUT: Final = Path("runs/compare")
 RUN_FAILED: Final = 1
 USER_ERROR: Final = 2
 INTERRUPTED: Final = 130
-STACK: Final = ("hydra", "omegaconf", "rich", "yaml", "ray", "verl")
+STACK: Final = ("hydra", "omegaconf", "rich", "yaml", "matplotlib", "psutil", "ray", "verl")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -253,6 +260,8 @@ COMMANDS: Final[dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "train": (_train, TRAIN_HELP),
     "compare": (_compare, COMPARE_HELP),
     "audit": (_audit, AUDIT_HELP),
+    "bench": (bench, BENCH_HELP),
+    "plan": (plan, PLAN_HELP),
 }
 
 

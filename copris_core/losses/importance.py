@@ -9,14 +9,14 @@ Knows nothing of segments (it is given a lag per token) or of how ranks talk to 
 Shapes: B responses, T tokens (padded), scalars without suffix. Masks are boolean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from copris_core.losses.kl import k3
-from copris_core.losses.policy import Clip, is_clipped, log_ratio
+from copris_core.losses.kl import k3_of_ratio
+from copris_core.losses.policy import LOG_RATIO_LIMIT, Clip, is_clipped
 
 LAG_BUCKETS = (0, 1, 2, 3)
 """Lags that are told apart, in policy versions; the last one means "this or more"."""
@@ -24,6 +24,12 @@ LAG_BUCKETS = (0, 1, 2, 3)
 MEANS = {"ratio_sum": "ratio_mean", "clipped_sum": "clip_fraction", "kl_sum": "kl"}
 """Sum per bucket -> the name of its mean over the bucket's tokens."""
 
+CHUNK_TOKENS = 2**16
+"""How many tokens are measured at a time on a CPU."""
+LANES = 16
+"""How many places a bucket's tokens are added to in turn, a power of two; see ``_places``."""
+PLACES = (len(LAG_BUCKETS) + 1) * LANES
+"""Of all buckets, and of one more for what is outside the mask."""
 
 MIN_GAP_TOKENS = 64
 """Fewer tokens than this say nothing about a mean gap: one odd token would end a run."""
@@ -73,25 +79,17 @@ def lag_statistics(
     Raises:
         ValueError: a token of the mask has a negative lag.
     """
-    if bool((mask_BT & (lag_BT < 0)).any()):
-        raise ValueError(
-            "lag_BT is negative inside the mask: a token claims a policy version newer than the "
-            "trained one; pass trained version - sampling version"
-        )
-    log_ratio_BT = log_ratio(logp_BT, behaviour_logp_BT, mask_BT)
-    ratio_BT = log_ratio_BT.exp()
-    values = {
-        "tokens": torch.ones_like(ratio_BT),
-        "ratio_sum": ratio_BT,
-        "clipped_sum": is_clipped(ratio_BT, adv_BT, clip),
-        "kl_sum": k3(torch.zeros_like(log_ratio_BT), log_ratio_BT),
+    totals = logp_BT.new_zeros(4, PLACES, dtype=torch.float64)
+    for chunk in _chunks(logp_BT, behaviour_logp_BT, adv_BT, mask_BT, lag_BT):
+        _add(totals, *chunk, clip=clip)
+    unclipped, clipped, ratio, kl = totals.view(4, -1, LANES).sum(dim=-1)
+    sums = {
+        "tokens": unclipped + clipped,
+        "ratio_sum": ratio,
+        "clipped_sum": clipped,
+        "kl_sum": kl,
     }
-    bucket_BT = lag_BT.clamp(max=LAG_BUCKETS[-1])
-    return {
-        f"lag{lag}/{name}": _exact_sum(value_BT, mask_BT & (bucket_BT == lag))
-        for lag in LAG_BUCKETS
-        for name, value_BT in values.items()
-    }
+    return {f"lag{lag}/{name}": each[lag] for lag in LAG_BUCKETS for name, each in sums.items()}
 
 
 def merge_lag_statistics(parts: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
@@ -126,12 +124,19 @@ def logprob_gap(
         current_mask_BT: True for the tokens sampled by the trainer's present version only; older
             tokens differ by the policy update and say nothing about the engine.
     """
-    gap_BT = torch.where(current_mask_BT, (engine_logp_BT - trainer_logp_BT).abs(), 0.0)
-    return LogprobGap(
-        max_abs=gap_BT.max() if gap_BT.numel() else gap_BT.new_zeros(()),
-        sum_abs=gap_BT.sum(dtype=torch.float64),
-        tokens=current_mask_BT.sum(),
+    total = LogprobGap(
+        max_abs=trainer_logp_BT.new_zeros(()),
+        sum_abs=trainer_logp_BT.new_zeros((), dtype=torch.float64),
+        tokens=current_mask_BT.new_zeros((), dtype=torch.int64),
     )
+    for engine_N, trainer_N, mask_N in _chunks(engine_logp_BT, trainer_logp_BT, current_mask_BT):
+        gap_N = torch.where(mask_N, (engine_N - trainer_N).abs_(), 0.0)
+        total = LogprobGap(
+            max_abs=torch.maximum(total.max_abs, gap_N.max()),
+            sum_abs=total.sum_abs + gap_N.sum(dtype=torch.float64),
+            tokens=total.tokens + mask_N.count_nonzero(),
+        )
+    return total
 
 
 def gap_complaint(mean_abs: float, tokens: int, *, limit: float | None) -> str | None:
@@ -151,6 +156,52 @@ def gap_complaint(mean_abs: float, tokens: int, *, limit: float | None) -> str |
     )
 
 
-def _exact_sum(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """In float64, so that a sum of a million ratios still adds up over micro-batches."""
-    return torch.where(mask_BT, values_BT, 0.0).sum(dtype=torch.float64)
+def _chunks(*values_BT: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The tensors side by side, flat, a chunk of each at a time; none if they are empty.
+
+    On a CPU the temporaries then stay in its cache, and peak memory at that of the loss. Elsewhere
+    one chunk is all, since starting many kernels takes longer than their work.
+    """
+    num_tokens = values_BT[0].numel()
+    if not num_tokens:
+        return ()
+    size = CHUNK_TOKENS if values_BT[0].device.type == "cpu" else num_tokens
+    return zip(*(torch.split(each_BT.flatten(), size) for each_BT in values_BT), strict=True)
+
+
+def _add(
+    totals: Tensor,
+    logp_N: Tensor,
+    behaviour_logp_N: Tensor,
+    adv_N: Tensor,
+    mask_N: Tensor,
+    lag_N: Tensor,
+    *,
+    clip: Clip,
+) -> None:
+    """Add N tokens to float64 [4, PLACES]: unclipped and clipped ones, their ratios, their KL."""
+    place_N = _places(lag_N, mask_N)
+    # Not the loss's log_ratio(): what is outside the mask is summed apart, so nothing need be 0.
+    log_ratio_N = (logp_N - behaviour_logp_N).clamp_(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    ratio_N = log_ratio_N.exp()
+    clipped_N = is_clipped(ratio_N, adv_N, clip)
+    counts = torch.bincount(place_N.add(clipped_N, alpha=PLACES), minlength=2 * PLACES)
+    totals[:2] += counts.view(2, -1)
+    totals[2].index_add_(0, place_N, ratio_N.double())
+    totals[3].index_add_(0, place_N, k3_of_ratio(ratio_N, log_ratio_N).double())
+
+
+def _places(lag_N: Tensor, mask_N: Tensor) -> Tensor:
+    """int32 [N] in 0..PLACES - 1: where each token is added; the last bucket is nobody's.
+
+    A bucket has several places, taken in turn, because neighbours mostly have the same lag: added
+    to one place, each would have to wait for the one before.
+    """
+    bucket_N = torch.where(mask_N, lag_N.clamp(max=LAG_BUCKETS[-1]), len(LAG_BUCKETS)).int()
+    if bucket_N.min() < 0:
+        raise ValueError(
+            "lag_BT is negative inside the mask: a token claims a policy version newer than the "
+            "trained one; pass trained version - sampling version"
+        )
+    lane_N = torch.arange(len(lag_N), dtype=torch.int32, device=lag_N.device)
+    return bucket_N.mul_(LANES).add_(lane_N.bitwise_and_(LANES - 1))

@@ -43,8 +43,13 @@ def k2(logp_BT: Tensor, ref_logp_BT: Tensor) -> Tensor:
 def k3(logp_BT: Tensor, ref_logp_BT: Tensor) -> Tensor:
     """``ref/pi - 1 - log(ref/pi)``: unbiased up to the clamps, of low variance, never negative."""
     log_ratio_BT = (ref_logp_BT - logp_BT).clamp(-K3_LOG_RATIO_LIMIT, K3_LOG_RATIO_LIMIT)
+    return k3_of_ratio(torch.exp(log_ratio_BT), log_ratio_BT)
+
+
+def k3_of_ratio(ratio_BT: Tensor, log_ratio_BT: Tensor) -> Tensor:
+    """``k3`` where ref/pi and its log, both clamped as there, are at hand: saves the exp."""
     # Not expm1: near 0 it is more exact than the trainer's own k3, and so no longer equal to it.
-    kl_BT = torch.exp(log_ratio_BT) - log_ratio_BT - 1
+    kl_BT = ratio_BT - log_ratio_BT - 1
     return kl_BT.clamp(-K3_LIMIT, K3_LIMIT)
 
 

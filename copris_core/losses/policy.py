@@ -12,7 +12,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from copris_core.losses.aggregation import Aggregate, masked_mean
+from copris_core.losses.aggregation import Aggregate
 
 LOG_RATIO_LIMIT = 20.0
 """Log-ratios are clamped to +- this many nats, so that exp stays finite in every float type."""
@@ -127,12 +127,15 @@ def is_clipped(ratio_BT: Tensor, adv_BT: Tensor, clip: Clip) -> Tensor:
 def _statistics(
     log_ratio_BT: Tensor, ratio_BT: Tensor, adv_BT: Tensor, mask_BT: Tensor, clip: Clip
 ) -> PolicyLossStats:
+    # Counted as booleans, since a sum first copies them as eight bytes each. Outside the mask the
+    # log-ratio is 0: no bound cuts there.
+    tokens = mask_BT.count_nonzero().clamp(min=1)
     if clip.dual is None:
         dual_fraction = ratio_BT.new_zeros(())
     else:
-        dual_fraction = masked_mean((adv_BT < 0) & (ratio_BT > clip.dual), mask_BT)
+        dual_fraction = ((adv_BT < 0) & (ratio_BT > clip.dual)).count_nonzero() / tokens
     return PolicyLossStats(
-        clip_fraction=masked_mean(is_clipped(ratio_BT, adv_BT, clip), mask_BT),
+        clip_fraction=is_clipped(ratio_BT, adv_BT, clip).count_nonzero() / tokens,
         dual_clip_fraction=dual_fraction,
-        behaviour_kl=-masked_mean(log_ratio_BT, mask_BT),
+        behaviour_kl=-log_ratio_BT.sum() / tokens,
     )

@@ -212,7 +212,7 @@ class Books:
         if fact.live is None:
             return
         name = fact.event.value if fact.step is None else f"{fact.event.value} of step {fact.step}"
-        for uid in live.difference(fact.live):
+        for uid in sorted(live.difference(fact.live)):
             self.lost.setdefault(uid, f"live, but not held by {name}")
-        for uid in set(fact.live) - live:
+        for uid in sorted(set(fact.live) - live):
             self.duplicated.setdefault(uid, f"held by {name}, but not live")

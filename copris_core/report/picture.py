@@ -36,7 +36,7 @@ def draw(runs: Sequence[Curves], *, theme: Theme = "light", layout: Layout = "wi
     from matplotlib.figure import Figure
 
     shape, inches = SHAPES[layout]
-    with rc_context(_style(*INK[theme])):
+    with rc_context(style(*INK[theme])):
         figure = Figure(figsize=inches, layout="constrained")
         axes = figure.subplots(*shape).ravel()
         for axis, panel in zip(axes, PANELS, strict=True):
@@ -49,7 +49,7 @@ def draw(runs: Sequence[Curves], *, theme: Theme = "light", layout: Layout = "wi
     return content.getvalue()
 
 
-def _style(paper: str, ink: str, grid: str) -> dict[Any, Any]:
+def style(paper: str, ink: str, grid: str) -> dict[Any, Any]:
     """Settings of the drawing package for one theme."""
     inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
     return {

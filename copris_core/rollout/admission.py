@@ -62,12 +62,11 @@ class AdmissionGate:
         self._groups_per_stage = groups_per_stage
         self._group_size = group_size
         self._supply: Supply = supply or OnDemand()
-        self._pacing = Pacing(max_lag=max_lag, groups_per_stage=groups_per_stage)
-        self._groups = Groups(self._pacing)
+        self._groups = Groups(Pacing(max_lag=max_lag, groups_per_stage=groups_per_stage))
         self._state = Gate.CLOSED
         self._version = 0
         self._line = ServiceOrder()
-        self._running: set[ResponseKey] = set()
+        self._in_flight = 0
         self._failed: list[str] = []
         self._admitted = 0
         self._submitted_groups = 0
@@ -87,7 +86,7 @@ class AdmissionGate:
     @property
     def in_flight(self) -> int:
         """Responses admitted and not yet settled."""
-        return len(self._running)
+        return self._in_flight
 
     @property
     def num_waiting(self) -> int:
@@ -119,8 +118,8 @@ class AdmissionGate:
         return self._groups.may_step(self._version, stored=False)
 
     def running(self) -> Iterator[ResponseKey]:
-        """The responses in flight, in no particular order."""
-        return iter(self._running)
+        """The responses in flight, in data order; walks all groups."""
+        return self._groups.running()
 
     def prompts_wanted(self) -> int:
         """Prompts to draw now; positive only while the stage needs more than is sampled."""
@@ -148,10 +147,11 @@ class AdmissionGate:
         """
         group, member = self._groups.find(key)
         was = member.place
-        member.place = check_move(PLACE_MOVES, was, Place.WAITING, str(key))
+        member.place = check_move(PLACE_MOVES, was, Place.WAITING, key)
         self._groups.num_paused -= was is Place.PAUSED
         if was is Place.IDLE:
             self._groups.member_goes_on(group)
+            self._line.rerank(group.queued)
         if member.oldest_version is None:
             self._line.push_new(group.queued, key.index)
         else:
@@ -167,15 +167,15 @@ class AdmissionGate:
         """
         group, member = self._groups.find(key)
         to = Place.PAUSED if interrupted else Place.IDLE
-        member.place = check_move(PLACE_MOVES, member.place, to, str(key))
-        self._running.remove(key)
+        member.place = check_move(PLACE_MOVES, member.place, to, key)
+        self._in_flight -= 1
         self._groups.num_paused += interrupted
         if not interrupted:
             self._groups.member_done(group)
             self._line.rerank(group.queued)
-        if not self._running:
+        if not self._in_flight:
             self._admitted = 0
-        self._close_if_drained()
+            self._close_if_drained()
 
     def complete(self, uid: str, *, failed: bool) -> None:
         """All members of a group have ended; the B-th complete group closes the gate.
@@ -248,6 +248,8 @@ class AdmissionGate:
         A slot is held for every interrupted response that has not asked again yet: it goes before
         any un-started one, however late its request arrives.
         """
+        if self._state is not Gate.OPEN or self.enough_is_sampled:
+            return []  # admitting changes neither
         admitted = []
         while self._may_admit():
             admitted.append(self._admit(self._line.pop()))
@@ -291,34 +293,33 @@ class AdmissionGate:
     # ---- inside ----
 
     def _may_admit(self) -> bool:
-        if self._state is not Gate.OPEN or not len(self._line) or self.enough_is_sampled:
+        """Whether the next one may start; the gate is open, and more must be sampled."""
+        line, limit = self._line, self._limit.limit
+        needed = 1 if line.has_resumed else 1 + self._groups.num_paused
+        if limit - self._in_flight < needed or not len(line):
             return False
-        needed = 1 if self._line.has_resumed else 1 + self._groups.num_paused
-        if self.limit - self.in_flight < needed:
+        if not self._supply.may_admit(admitted=self._admitted, limit=limit):
             return False
-        if not self._supply.may_admit(self._stage_so_far()):
-            return False
-        started = self._groups.num_started
-        return self._pacing.may_start_group(started) or not self._line.starts_group
+        return self._groups.may_start() or not line.starts_group
 
     def _admit(self, key: ResponseKey) -> ResponseKey:
         group, member = self._groups.find(key)
-        member.place = check_move(PLACE_MOVES, member.place, Place.RUNNING, str(key))
+        member.place = check_move(PLACE_MOVES, member.place, Place.RUNNING, key)
         if member.oldest_version is None:
             member.oldest_version = self._version
         if not group.queued.started:
             self._groups.start(group, self._version)
-        self._line.rerank(group.queued)
-        self._running.add(key)
+            self._line.rerank(group.queued)
+        self._in_flight += 1
         self._admitted += 1
         return key
 
     def _stage_so_far(self) -> StageSoFar:
         return StageSoFar(
-            limit=self.limit,
+            limit=self._limit.limit,
             group_size=self._group_size,
-            in_flight=self.in_flight,
-            num_live=self.num_live,
+            in_flight=self._in_flight,
+            num_live=self._groups.num_live,
             admitted=self._admitted,
             submitted_groups=self._submitted_groups,
         )
@@ -328,5 +329,5 @@ class AdmissionGate:
             raise IllegalMoveError(f"the gate is {self._state.name}: {consequence}")
 
     def _close_if_drained(self) -> None:
-        if self._state is Gate.CLOSING and not self._running:
+        if self._state is Gate.CLOSING and not self._in_flight:
             self._state = check_move(GATE_MOVES, self._state, Gate.CLOSED, "gate")

@@ -81,10 +81,12 @@ class Groups:
         """Complete groups not yet taken."""
         return len(self._ready)
 
-    @property
-    def num_started(self) -> int:
-        """Groups that have started and have not been taken."""
-        return len(self._starts_growing) + len(self._starts_sampled) + len(self._starts_ready)
+    def may_start(self) -> bool:
+        """Whether one more group may start beside those that have and are not taken."""
+        if self._pacing.max_lag is None:
+            return True
+        started = (self._starts_growing, self._starts_sampled, self._starts_ready)
+        return self._pacing.may_start_group(sum(map(len, started)))
 
     def may_step(self, version: int, *, stored: bool) -> bool:
         """Whether B groups are done and nobody would be late if ``version`` were followed now.
@@ -93,6 +95,9 @@ class Groups:
             version: the policy version that samples.
             stored: count only groups that are complete, not those that are merely sampled.
         """
+        num_done = len(self._ready) + (0 if stored else len(self._starts_sampled))
+        if num_done < self._pacing.groups_per_stage:  # cheap, and mostly the answer
+            return False
         done, undone = [self._starts_ready], [self._starts_growing]
         (undone if stored else done).append(self._starts_sampled)
         return self._pacing.may_step(version, done=done, undone=undone)
@@ -113,6 +118,13 @@ class Groups:
             KeyError: the prompt was never drawn or is complete.
         """
         return iter(self._growing[uid].members)
+
+    def running(self) -> Iterator[ResponseKey]:
+        """The responses in flight, in data order."""
+        for uid, group in self._growing.items():
+            for index, member in enumerate(group.members):
+                if member.place is Place.RUNNING:
+                    yield ResponseKey(uid, index)
 
     # ---- facts ----
 

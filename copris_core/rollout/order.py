@@ -71,13 +71,15 @@ class ServiceOrder:
 
     def push_new(self, group: QueuedGroup, index: int) -> None:
         """Queue a member that has never been admitted."""
+        is_first = not group.waiting  # the others need no entry of their own
         self._by_uid[group.uid] = group
         heapq.heappush(group.waiting, index)
         self._num_new += 1
-        self.rerank(group)
+        if is_first:
+            self.rerank(group)
 
     def rerank(self, group: QueuedGroup) -> None:
-        """Tell the order that the group's rank may have changed."""
+        """Tell the order that the group's rank has changed."""
         if group.waiting:
             heapq.heappush(self._groups, (group.rank, group.uid))
 

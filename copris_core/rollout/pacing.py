@@ -47,7 +47,7 @@ class Pacing:
             done: the complete groups, of which the B oldest would be trained.
             undone: the started groups that are not complete.
         """
-        if sum(map(len, done)) < self.groups_per_stage:  # cheap, and mostly the answer
+        if sum(map(len, done)) < self.groups_per_stage:
             return False
         if self.max_lag is None:
             return True

@@ -6,14 +6,13 @@ prompts they draw and whether a slot that comes free is taken again.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from copris_core.rollout.concurrency import waiting_margin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSoFar:
-    """What a supply decides on."""
+class StageSoFar(NamedTuple):
+    """What a supply draws by; a tuple, for one is made whenever a response ends."""
 
     limit: int
     """N', responses that may be in flight."""
@@ -36,8 +35,13 @@ class Supply(Protocol):
         """Prompts to draw now; below 1 for none."""
         ...
 
-    def may_admit(self, stage: StageSoFar) -> bool:
-        """Whether a free slot may be taken."""
+    def may_admit(self, *, admitted: int, limit: int) -> bool:
+        """Whether a free slot may be taken; asked before every admission.
+
+        Args:
+            admitted: as `StageSoFar` has it.
+            limit: the same.
+        """
         ...
 
 
@@ -49,7 +53,7 @@ class OnDemand:
         margin = waiting_margin(stage.limit, stage.group_size)
         return -(-(stage.limit + margin - stage.num_live) // stage.group_size)
 
-    def may_admit(self, stage: StageSoFar) -> bool:
+    def may_admit(self, *, admitted: int, limit: int) -> bool:
         """Always."""
         return True
 
@@ -65,9 +69,9 @@ class BatchBound:
         held = stage.admitted + stage.num_live - stage.in_flight
         return -(-(stage.limit - held) // stage.group_size)
 
-    def may_admit(self, stage: StageSoFar) -> bool:
+    def may_admit(self, *, admitted: int, limit: int) -> bool:
         """Until N' have been submitted."""
-        return stage.admitted < stage.limit
+        return admitted < limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class Oversample:
         """What is missing to ``groups``."""
         return self.groups - stage.submitted_groups
 
-    def may_admit(self, stage: StageSoFar) -> bool:
+    def may_admit(self, *, admitted: int, limit: int) -> bool:
         """Always: the limit is as large as the batch."""
         return True
 

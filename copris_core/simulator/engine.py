@@ -9,6 +9,7 @@ import heapq
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from copris_core.rollout.order import ResponseKey
 
@@ -24,7 +25,8 @@ next steps would throw somebody out again."""
 class EngineModel:
     """One kind of replica, and how many there are.
 
-    t(step) = step_s + response_s max(0, running - flat_to) + prefill_token_s prefilled + ...
+    t(step) = step_s + response_s max(0, running - flat_to) + context_token_s KV tokens in use
+    and, before it, where requests came: request_s + prefill_token_s their prefixes
     """
 
     step_s: float
@@ -33,10 +35,12 @@ class EngineModel:
     """Seconds that every response beyond ``flat_to`` adds to a decode step."""
     flat_to: int = 0
     """Responses per replica up to which a step costs the same."""
+    context_token_s: float = 0.0
+    """Seconds that every token in the KV cache adds to a decode step, for it is read again."""
     prefill_token_s: float
     """Seconds of a replica to prefill one token."""
     request_s: float = 0.0
-    """Seconds of a replica to take in one request, whatever its length."""
+    """Seconds of a replica to take in whoever comes at one moment, however many and long."""
     stop_s: float
     """Seconds from the last group's completion until every abort is acknowledged."""
     kv_tokens: int
@@ -48,20 +52,20 @@ class EngineModel:
 
     def __post_init__(self) -> None:
         """Refuse an engine that could not exist."""
-        costs = (self.response_s, self.prefill_token_s, self.request_s, self.stop_s, self.flat_to)
-        if self.step_s <= 0 or min(costs) < 0:
+        costs = (self.response_s, self.context_token_s, self.prefill_token_s, self.request_s)
+        if self.step_s <= 0 or min(*costs, self.stop_s, self.flat_to) < 0:
             raise ValueError(f"a decode step takes time, and no cost is negative: {self}")
         if min(self.kv_tokens, self.max_running, self.replicas) < 1:
             raise ValueError(f"an engine needs a replica, a batch and a KV cache: {self}")
 
-    def decode_step_s(self, running: int) -> float:
+    def decode_step_s(self, running: int, kv_tokens: float = 0.0) -> float:
         """Seconds of one decode step with ``running`` responses on one replica."""
-        return self.step_s + self.response_s * max(0, running - self.flat_to)
+        batch_s = self.step_s + self.response_s * max(0, running - self.flat_to)
+        return batch_s + self.context_token_s * kv_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slot:
-    """One stay of a response in a replica's batch."""
+class Slot(NamedTuple):
+    """One stay of a response in a replica's batch; a tuple, for millions of them are made."""
 
     key: ResponseKey
     """Whose it is."""
@@ -82,6 +86,7 @@ class Replica:
         self.slowness = 1.0
         self._now_s = 0.0
         self._stalled_to_s = 0.0
+        self._came_s = -math.inf
         self._steps = 0.0
         self._step_s = 0.0
         self._running: dict[ResponseKey, Slot] = {}
@@ -110,8 +115,7 @@ class Replica:
     @property
     def kv_use(self) -> float:
         """Share of the KV cache in use, 0..1."""
-        used = self._kv_base + len(self._running) * self._steps
-        return min(1.0, max(0.0, used / self._model.kv_tokens))
+        return min(1.0, max(0.0, self._kv_used / self._model.kv_tokens))
 
     @property
     def generated_tokens(self) -> int:
@@ -125,7 +129,8 @@ class Replica:
         if not self._running:
             return math.inf
         at_step = min(self._next_end(), self._full_at())
-        return max(self._now_s, self._stalled_to_s) + max(0.0, at_step - self._steps) * self._step_s
+        since_s = max(self._now_s, self._stalled_to_s)
+        return since_s + self._seconds_of(max(0.0, at_step - self._steps))
 
     # ---- commands ----
 
@@ -133,7 +138,7 @@ class Replica:
         """Decode until ``now_s``, which is not past ``next_event_s``."""
         since_s = max(self._now_s, self._stalled_to_s)
         if self._running and now_s > since_s:
-            self._steps += (now_s - since_s) / self._step_s
+            self._steps += self._steps_in(now_s - since_s)
         self._now_s = max(self._now_s, now_s)
 
     def add(self, slot: Slot) -> None:
@@ -146,7 +151,7 @@ class Replica:
         ends, full = self._next_end(), self._full_at()
         self._steps = max(self._steps, min(ends, full))
         if ends <= full + STEP_SLACK:
-            slot = self._ends[0][2]
+            slot = heapq.heappop(self._ends)[2]
             self._remove(slot)
             self._ended_tokens += slot.kept + slot.remaining
             self._admit_waiting()
@@ -170,6 +175,29 @@ class Replica:
 
     # ---- inside ----
 
+    @property
+    def _kv_used(self) -> float:
+        """Tokens in the KV cache."""
+        return self._kv_base + len(self._running) * self._steps
+
+    def _seconds_of(self, steps: float) -> float:
+        """Seconds of the next steps: each finds ``running`` more tokens in the KV cache.
+
+        (t + c K) steps + c running steps^2 / 2, with K tokens there now and c seconds for each.
+        """
+        context_s = self._model.context_token_s * self.slowness
+        mean_tokens = self._kv_used + len(self._running) * steps / 2 if context_s else 0.0
+        return steps * (self._step_s + context_s * mean_tokens)
+
+    def _steps_in(self, seconds: float) -> float:
+        """Steps within ``seconds``: the inverse, in the form that loses no digits."""
+        context_s = self._model.context_token_s * self.slowness
+        if not context_s:
+            return seconds / self._step_s
+        step_s = self._step_s + context_s * self._kv_used
+        growth_s = context_s * len(self._running)
+        return 2 * seconds / (step_s + math.sqrt(step_s**2 + 2 * growth_s * seconds))
+
     def _done(self, slot: Slot) -> int:
         """Whole tokens of this stay; the last one is only had when the response ends."""
         since = self._steps - self._start_steps[slot.key]
@@ -177,9 +205,11 @@ class Replica:
 
     def _next_end(self) -> float:
         """Step count at which the next response ends."""
-        while self._ends and self._running.get(self._ends[0][2].key) is not self._ends[0][2]:
-            heapq.heappop(self._ends)
-        return self._ends[0][0]
+        while True:
+            end, _, slot = self._ends[0]
+            if self._running.get(slot.key) is slot:
+                return end
+            heapq.heappop(self._ends)  # it was preempted
 
     def _full_at(self) -> float:
         """Step count at which the KV cache is full; one response alone may always go on."""
@@ -188,13 +218,15 @@ class Replica:
         return (self._model.kv_tokens - self._kv_base) / len(self._running)
 
     def _admit_waiting(self) -> None:
+        """Let in whom batch and KV cache hold; then a step takes as long as the batch says."""
         model = self._model
         room = model.kv_tokens * (1 - KV_HEADROOM)
-        while self._waiting and len(self._running) < model.max_running:
-            used = self._kv_base + len(self._running) * self._steps
-            if self._running and used + self._waiting[0].prefix + len(self._running) + 1 > room:
-                return
+        while self._waiting and (running := len(self._running)) < model.max_running:
+            wanted = self._kv_used + self._waiting[0].prefix + running + 1
+            if running and wanted > room:
+                break
             self._start(self._waiting.popleft())
+        self._repace()
 
     def _start(self, slot: Slot) -> None:
         self._start_steps[slot.key] = self._steps
@@ -202,9 +234,10 @@ class Replica:
         heapq.heappush(self._ends, (self._steps + slot.remaining, self._num_starts, slot))
         self._running[slot.key] = slot
         self._kv_base += slot.prefix - self._steps
-        self._repace()
         model = self._model
-        stall_s = (model.request_s + model.prefill_token_s * slot.prefix) * self.slowness
+        request_s = model.request_s if self._now_s > self._came_s else 0.0
+        self._came_s = self._now_s
+        stall_s = (request_s + model.prefill_token_s * slot.prefix) * self.slowness
         self._stalled_to_s = max(self._stalled_to_s, self._now_s) + stall_s
         self.prefill_s += stall_s
         self.prefilled_tokens += slot.prefix
@@ -212,7 +245,6 @@ class Replica:
     def _remove(self, slot: Slot) -> None:
         del self._running[slot.key]
         self._kv_base -= slot.prefix - self._start_steps.pop(slot.key)
-        self._repace()
 
     def _preempt(self, slot: Slot) -> None:
         """Throw the latest one out; it comes back by prefilling all it had (vLLM: recompute)."""
@@ -224,6 +256,7 @@ class Replica:
             remaining=slot.remaining - done,
             kept=slot.kept + done,
         )
+        self._repace()
         self._waiting.appendleft(again)
         self.preemptions += 1
 

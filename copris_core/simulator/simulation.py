@@ -5,6 +5,7 @@ drawn on demand, slots turn over; the gate closes itself at the B-th complete gr
 aborted and kept as a partial; the weights update. Same seed, same step, to the last bit.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,8 +17,10 @@ from copris_core.rollout.concurrency import EngineFacts, Limit, StageFacts
 from copris_core.rollout.occupancy import InFlightMeter
 from copris_core.rollout.order import ResponseKey
 from copris_core.simulator.engine import EngineModel, Slot
+from copris_core.simulator.events import EventLog, Happening
 from copris_core.simulator.fleet import Fleet
 from copris_core.simulator.lengths import Lengths
+from copris_core.simulator.step_result import StageResult
 
 
 class Controller(Limit, Protocol):
@@ -46,85 +49,19 @@ class Workload:
     """Seconds of a step outside generation that do not depend on its tokens."""
     update_token_s: float = 0.0
     """Seconds outside generation per trained token."""
+    update_padded_token_s: float = 0.0
+    """Seconds outside generation per token of the batch padded to its longest response; what a
+    trainer costs that does not remove the padding."""
 
     @property
     def samples_per_stage(self) -> int:
         """B n, responses trained per step."""
         return self.groups_per_stage * self.group_size
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageResult:
-    """One simulated training step."""
-
-    start_s: float
-    """Virtual time at which it began."""
-    decode_s: float
-    """Seconds of the open gate in which the mean replica decoded."""
-    prefill_s: float
-    """Seconds of the open gate in which the mean replica prefilled."""
-    stop_s: float
-    """Seconds from the B-th complete group to the last acknowledged abort."""
-    update_s: float
-    """Seconds of everything else."""
-    limit: int
-    """N' when the gate closed."""
-    in_flight: float
-    """Mean responses in flight while the gate was open."""
-    occupancy: float
-    """``in_flight`` over ``limit``."""
-    finished: int
-    """Responses that finished."""
-    tokens: int
-    """Response tokens sampled."""
-    prefilled_again: int
-    """Response tokens prefilled again on resume."""
-    interrupted: int
-    """Responses cut off at the end."""
-    preemptions: int
-    """Responses thrown out of the KV cache."""
-    trained: int
-    """Responses trained."""
-    trained_tokens: int
-    """Their tokens."""
-    trained_interruptions: int
-    """How often they had been interrupted, in sum."""
-    tokens_by_lag: dict[int, int]
-    """Trained tokens by versions between sampling and training, in ascending order."""
-
-    @property
-    def open_s(self) -> float:
-        """Seconds during which the gate was open."""
-        return self.decode_s + self.prefill_s
-
-    @property
-    def total_s(self) -> float:
-        """Seconds of the whole step."""
-        return self.open_s + self.stop_s + self.update_s
-
-    @property
-    def samples_per_s(self) -> float:
-        """Trained responses per second of the whole step."""
-        return self.trained / self.total_s
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Sampled response tokens per second of the whole step."""
-        return self.tokens / self.total_s
-
-    @property
-    def facts(self) -> StageFacts:
-        """What a real trainer would know of it."""
-        return StageFacts(
-            open_s=self.open_s,
-            finished=self.finished,
-            tokens=self.tokens,
-            prefilled_again=self.prefilled_again,
-            occupancy=self.occupancy,
-            in_flight=self.in_flight,
-            rest_s=self.stop_s + self.update_s,
-            interrupted=self.interrupted,
-        )
+    def update_seconds(self, *, tokens: float, padded_tokens: float) -> float:
+        """Seconds of a step outside generation, for a batch of so many tokens."""
+        by_token_s = self.update_token_s * tokens + self.update_padded_token_s * padded_tokens
+        return self.update_s + by_token_s
 
 
 @dataclass(slots=True, kw_only=True)
@@ -155,6 +92,7 @@ class Simulation:
         controller: Controller | None = None,
         noise: float = 0.0,
         observe_every_s: float = 1.0,
+        events: EventLog | None = None,
     ) -> None:
         """Start at time 0 with nothing drawn.
 
@@ -166,6 +104,7 @@ class Simulation:
             controller: the gate's limit, if it wants to be told what happens.
             noise: standard deviation of the log of the engine's speed, by stage.
             observe_every_s: virtual seconds between two reports to the controller.
+            events: is told whatever happens.
         """
         self.gate = gate
         self.now_s = 0.0
@@ -175,7 +114,10 @@ class Simulation:
         self._controller = controller
         self._noise = noise
         self._observe_every_s = observe_every_s
+        self._events = events
         self._rng = np.random.default_rng(seed)
+        # Of its own, so that a prompt has the same lengths however many stages came before it.
+        self._noise_rng = np.random.default_rng([seed, 1])
         self._fleet = Fleet(engine)
         self._growing: dict[str, list[_Response]] = {}
         self._unfinished: dict[str, int] = {}
@@ -201,56 +143,59 @@ class Simulation:
         return [self.run_stage() for _ in range(num_stages)]
 
     def run_stage(self) -> StageResult:
-        """One training step: open, sample, stop, update."""
+        """One training step: open, sample, stop, update.
+
+        Raises:
+            RuntimeError: nobody runs, nobody may start, and B groups are not complete.
+        """
         start_s, prefill_s = self.now_s, self._fleet.prefill_s
-        preemptions = self._fleet.facts(start_s).preemptions
+        busy_s = self._fleet.busy_s
+        preemptions = self._fleet.preemptions
         self._open()
         self._sample()
-        over_s, limit = self.now_s, self.gate.limit
-        self._meter.stop(over_s)
+        open_s, limit = self.now_s - start_s, self.gate.limit
+        self._meter.stop(self.now_s)
+        self._tell(Happening.OVER)
         interrupted = self._stop()
         prefill_s = self._fleet.prefill_s - prefill_s
-        preemptions = self._fleet.facts(over_s).preemptions - preemptions
-        batch = [
-            response
-            for uid in self.gate.take(self._workload.groups_per_stage)
-            for response in self._complete.pop(uid)
-        ]
+        batch = self._take()
         trained_tokens = sum(response.length for response in batch)
-        update_s = self._workload.update_s + self._workload.update_token_s * trained_tokens
+        padded_tokens = len(batch) * max(response.length for response in batch)
         result = StageResult(
             start_s=start_s,
-            decode_s=over_s - start_s - prefill_s,
+            decode_s=open_s - prefill_s,
             prefill_s=prefill_s,
-            stop_s=self._engine.stop_s,
-            update_s=update_s,
+            stop_s=self._engine.stop_s if interrupted else 0.0,
+            update_s=self._workload.update_seconds(
+                tokens=trained_tokens, padded_tokens=padded_tokens
+            ),
             limit=limit,
             in_flight=self._meter.mean,
             occupancy=self._meter.mean / limit,
+            running=(self._fleet.busy_s - busy_s) / open_s if open_s else 0.0,
             finished=self._counts.finished,
             tokens=self._counts.tokens,
             prefilled_again=self._counts.prefilled_again,
             interrupted=interrupted,
-            preemptions=preemptions,
+            preemptions=self._fleet.preemptions - preemptions,
             trained=len(batch),
             trained_tokens=trained_tokens,
+            padded_tokens=padded_tokens,
             trained_interruptions=sum(response.interruptions for response in batch),
             tokens_by_lag=self._tokens_by_lag(batch),
         )
-        self.now_s += result.stop_s + result.update_s
-        self.version += 1
-        if self._controller is not None:
-            self._controller.end_stage(result.facts)
+        self._update(result)
         return result
 
     # ---- the parts of a step ----
 
     def _open(self) -> None:
-        self._fleet.facts(self.now_s)  # brings every replica's clock here
-        self._fleet.set_slowness(float(np.exp(self._noise * self._rng.standard_normal())))
+        self._fleet.advance(self.now_s)
+        self._fleet.set_slowness(float(np.exp(self._noise * self._noise_rng.standard_normal())))
         self._counts = _Counts()
         self._next_look_s = self.now_s + self._observe_every_s
         self.gate.open(self.version)
+        self._tell(Happening.OPENED)
         paused, self._paused = self._paused, []
         for key in paused:
             self.gate.ask(key)
@@ -265,9 +210,13 @@ class Simulation:
                 self._next_look_s += self._observe_every_s
                 self._controller.observe(self._fleet.facts(self.now_s))
                 continue
+            if next_s == math.inf:
+                raise RuntimeError("the stage cannot end: nobody runs and nobody may start")
             self.now_s = next_s
             ended = self._fleet.handle_event()
-            if ended is not None:
+            if ended is None:
+                self._tell(Happening.PREEMPTED)
+            else:
                 self._finish(ended.key, ended.kept + ended.remaining)
                 self._react()
 
@@ -287,12 +236,14 @@ class Simulation:
         self._growing[uid] = [_Response(length=length) for length in lengths]
         self._unfinished[uid] = size
         self.gate.draw(uid, size)
+        self._tell(Happening.DRAWN, ResponseKey(uid, 0), lengths=tuple(lengths))
         for index in range(size):
             self.gate.ask(ResponseKey(uid, index))
 
     def _slot(self, key: ResponseKey) -> Slot:
         response = self._growing[key.uid][key.index]
         self._counts.prefilled_again += response.sampled
+        self._tell(Happening.ADMITTED, key, tokens=response.sampled)
         return Slot(
             key=key,
             prefix=self._workload.prompt_tokens + response.sampled,
@@ -300,7 +251,8 @@ class Simulation:
         )
 
     def _finish(self, key: ResponseKey, tokens: int) -> None:
-        self._absorb(key, tokens)
+        response = self._absorb(key, tokens)
+        self._tell(Happening.FINISHED, key, tokens=response.sampled)
         self._counts.finished += 1
         self.gate.settle(key, interrupted=False)
         self._unfinished[key.uid] -= 1
@@ -312,18 +264,31 @@ class Simulation:
     def _stop(self) -> int:
         cut = self._fleet.abort_all(self.now_s)
         for key, tokens in cut:
-            self._absorb(key, tokens)
-            self._growing[key.uid][key.index].interruptions += 1
+            response = self._absorb(key, tokens)
+            response.interruptions += 1
+            self._tell(Happening.INTERRUPTED, key, tokens=response.sampled)
             self.gate.settle(key, interrupted=True)
             self._paused.append(key)
         return len(cut)
 
-    def _absorb(self, key: ResponseKey, tokens: int) -> None:
+    def _take(self) -> list[_Response]:
+        uids = self.gate.take(self._workload.groups_per_stage)
+        return [response for uid in uids for response in self._complete.pop(uid)]
+
+    def _update(self, result: StageResult) -> None:
+        self.now_s += result.stop_s + result.update_s
+        self.version += 1
+        self._tell(Happening.UPDATED, tokens=result.trained_tokens)
+        if self._controller is not None:
+            self._controller.end_stage(result.facts)
+
+    def _absorb(self, key: ResponseKey, tokens: int) -> _Response:
         response = self._growing[key.uid][key.index]
         response.sampled += tokens
         self._counts.tokens += tokens
         if tokens:
             response.segments.append((self.version, tokens))
+        return response
 
     def _tokens_by_lag(self, batch: list[_Response]) -> dict[int, int]:
         lags: Counter[int] = Counter()
@@ -331,3 +296,21 @@ class Simulation:
             for version, tokens in response.segments:
                 lags[self.version - version] += tokens
         return dict(sorted(lags.items()))
+
+    def _tell(
+        self,
+        happening: Happening,
+        key: ResponseKey | None = None,
+        *,
+        tokens: int | None = None,
+        lengths: tuple[int, ...] | None = None,
+    ) -> None:
+        if self._events is not None:
+            self._events.tell(
+                happening,
+                at_s=self.now_s,
+                version=self.version,
+                key=key,
+                tokens=tokens,
+                lengths=lengths,
+            )

@@ -12,6 +12,8 @@ from typing import Any
 
 from copris_core.tasks.arithmetic import NAME as DAYS
 from copris_core.tasks.arithmetic import DaysTask
+from copris_core.tasks.forced import NAME as FORCED
+from copris_core.tasks.forced import ForcedTask
 from copris_core.tasks.gsm8k import NAME as GSM8K
 from copris_core.tasks.gsm8k import Gsm8kTask
 from copris_core.tasks.rows import verl_row, write_parquet
@@ -20,6 +22,7 @@ from copris_core.tasks.task import Message, Row, Split, Task, TaskDataError, Ver
 __all__ = [
     "TASKS",
     "DaysTask",
+    "ForcedTask",
     "Gsm8kTask",
     "Message",
     "Row",
@@ -33,7 +36,11 @@ __all__ = [
     "write_parquet",
 ]
 
-TASKS: dict[str, type[DaysTask] | type[Gsm8kTask]] = {DAYS: DaysTask, GSM8K: Gsm8kTask}
+TASKS: dict[str, type[DaysTask] | type[ForcedTask] | type[Gsm8kTask]] = {
+    DAYS: DaysTask,
+    FORCED: ForcedTask,
+    GSM8K: Gsm8kTask,
+}
 _SAME_DATA_SOURCE = {"openai/gsm8k": GSM8K}  # what verl's own scripts write into the rows
 
 

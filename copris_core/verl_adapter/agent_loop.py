@@ -6,7 +6,7 @@ Any agent loop registered with verl runs here unchanged.
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import ray
@@ -24,6 +24,7 @@ from copris_core.rollout.order import ResponseKey
 from copris_core.rollout.partials import PartialResponse
 from copris_core.verl_adapter.client import SAMPLED_RESPONSE
 from copris_core.verl_adapter.fields import VERSION_FIELD
+from copris_core.verl_adapter.group_rows import GroupRows
 from copris_core.verl_adapter.reward import compute_score
 from copris_core.verl_adapter.router import GroupDroppedError
 
@@ -34,6 +35,9 @@ MAX_ATTEMPTS = 3
 
 RETRY_AFTER_S = 0.5
 """Pause before the next try, so that a service that restarts is not met three times at once."""
+
+TRAIN: Final = "train"
+"""The partition of the queue that verl's worker puts training rows in."""
 
 OUR_REWARD = f"pkg://{compute_score.__module__}"
 
@@ -56,7 +60,7 @@ class _Progress:
     """How far a group is."""
 
     stored: dict[int, int] = field(default_factory=dict)
-    """Response tokens of each stored member by index."""
+    """Response tokens by index of each member that is stored, or held until all are there."""
     retries: int = 0
     """Members tried again after an error."""
     error: str | None = None
@@ -64,12 +68,22 @@ class _Progress:
 
 
 class LeanWorkerLoop(_StockWorker):
-    """verl's worker without three costs that it pays for every response.
+    """verl's worker without four costs that it pays for every response.
 
     Given to the baseline as well, so that a comparison is one of methods. Measured on 2 cores at 40
     short responses a second, of the worker's time: building the agent loop through Hydra 27%, the
-    round trip to a reward worker 19%. Detokenising in the engine is never read by verl.
+    round trip to a reward worker 19%. Detokenising in the engine is never read by verl. Rows
+    are put by groups, see ``group_rows.py``.
     """
+
+    silent: ClassVar[tuple[str, ...]] = ()
+    """Partitions in which nobody reads the status of a prompt."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take verl's own arguments."""
+        super().__init__(*args, **kwargs)
+        self._rows = GroupRows(silent=self.silent)
+        self._rows.bind()
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any
@@ -77,7 +91,7 @@ class LeanWorkerLoop(_StockWorker):
         described = _agent_loop_registry[kwargs["agent_name"]]
         if self.config.actor_rollout_ref.rollout.name == "vllm":
             sampling_params = {"detokenize": False, **sampling_params}
-        if set(described) != {"_target_"} or kwargs.get("trace"):
+        if set(described) - {"name"} != {"_target_"} or kwargs.get("trace"):
             return await super()._run_agent_loop(sampling_params, trajectory, **kwargs)
         kwargs = {k: v for k, v in kwargs.items() if k not in ("agent_name", "trace")}
         output = await self._build(described["_target_"]).run(sampling_params, **kwargs)
@@ -113,6 +127,8 @@ class LeanWorkerLoop(_StockWorker):
 class GateWorkerLoop(LeanWorkerLoop):
     """Tells the client for whom it samples, and the gate when a group is stored."""
 
+    silent = (TRAIN,)  # the gate is told instead
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take verl's own arguments; the client must be a ``GateClient``."""
         super().__init__(*args, **kwargs)
@@ -125,12 +141,19 @@ class GateWorkerLoop(LeanWorkerLoop):
             self._groups[group.uid] = _Progress(stored=dict(group.lengths))
 
     async def unfinished(self) -> tuple[list[PartialResponse], int]:
-        """Every response of this worker that has begun and is not stored; answers taken so far."""
-        return self.llm_client.unfinished(), self.llm_client.num_absorbed
+        """Every response of this worker that has begun and is not stored; answers taken so far.
+
+        All others are in the queue when this returns, those of incomplete groups too.
+        """
+        # Before the flush: a response that is held while it lasts is among these.
+        begun = self.llm_client.unfinished(), self.llm_client.num_absorbed
+        await self._rows.flush()
+        return begun
 
     async def rescore(self, version: int, logps: dict[ResponseKey, list[float]]) -> None:
         """Put the trainer's log-probs in the place of the engine's."""
         self.llm_client.rescore(version, logps)
+        self._rows.rescore(version, logps)
 
     async def _run_prompt(
         self,
@@ -144,11 +167,22 @@ class GateWorkerLoop(LeanWorkerLoop):
             return await super()._run_prompt(prompt, sampling_params, trajectory, trace)
         progress = self._groups.setdefault(uid, _Progress())
         await super()._run_prompt(prompt, sampling_params, trajectory, trace)
+        await self._store_rows(uid, progress)
         del self._groups[uid]
         await self.llm_client.gate.complete.remote(
             uid, lengths=progress.stored, retries=progress.retries, error=progress.error
         )
         return None
+
+    async def _store_rows(self, uid: str, progress: _Progress) -> None:
+        """Put the rows of a group, or, if it failed, see to it that none is put any more."""
+        if progress.error is None:
+            try:
+                return await self._rows.store(TRAIN, uid)
+            except Exception as error:
+                logger.exception("the rows of group %s could not be stored", uid)
+                progress.error = _told(error)
+        return await self._rows.discard(TRAIN, uid)
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any
@@ -165,7 +199,7 @@ class GateWorkerLoop(LeanWorkerLoop):
         try:
             return await self._tried_again(key, progress, sampling_params, trajectory, kwargs)
         except Exception as error:
-            progress.error = f"{type(error).__name__}: {error}"
+            progress.error = _told(error)
             raise
         finally:
             self.llm_client.forget(key)
@@ -273,6 +307,10 @@ def _spread(values: list[Any], response_mask: list[int]) -> torch.Tensor:
     sampled = np.asarray(response_mask, dtype=bool)
     position = np.maximum(np.cumsum(sampled) - 1, 0)
     return torch.tensor(np.asarray(values)[position])
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def is_final(error: Exception) -> bool:

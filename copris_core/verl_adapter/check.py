@@ -15,6 +15,7 @@ from copris_core.tasks import Row, get_task
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
 from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
 from copris_core.verl_adapter.keep_check import keep_notes, refuse_keep
+from copris_core.verl_adapter.park_check import park_notes
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -210,3 +211,4 @@ def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
         yield f"{mark}zero_variance=drop may train on fewer rows than said above"
     yield from (f"{mark}{note}" for note in correction_notes(run, cfg))
     yield from (f"{mark}{note}" for note in keep_notes(run))
+    yield from (f"{mark}{note}" for note in park_notes(run, cfg))

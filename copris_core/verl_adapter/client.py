@@ -17,6 +17,7 @@ from verl.workers.rollout.replica import TokenOutput
 from copris_core.rollout.order import ResponseKey
 from copris_core.rollout.partials import PartialResponse
 from copris_core.rollout.trajectory import Segment, Status, Trajectory
+from copris_core.verl_adapter.parking import SEGMENTS
 from copris_core.verl_adapter.router import ABORTED, GroupDroppedError
 
 SAMPLED_RESPONSE: ContextVar[ResponseKey | None] = ContextVar("sampled_response", default=None)
@@ -156,7 +157,11 @@ class GateClient(LLMServerClient):
         aborted = output.stop_reason in ABORTED
         # Aborted at its very last token it is as complete as any response of full length.
         reason = "completed" if aborted else str(output.stop_reason)
-        trajectory.absorb(_segment(output), finished=not aborted, stop_reason=reason)
+        *earlier, last = _segments(output)
+        for segment in earlier:  # it stayed in its engine while the weights changed
+            trajectory.absorb(segment, finished=False)
+            trajectory.start()
+        trajectory.absorb(last, finished=not aborted, stop_reason=reason)
         return output
 
     def _budget(self, sampling_params: dict[str, Any]) -> int:
@@ -170,10 +175,17 @@ def _engine_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: inputs[name] for name in known if inputs.get(name)}
 
 
-def _segment(output: TokenOutput) -> Segment:
-    return Segment.sampled(
-        output.token_ids, output.log_probs or [], output.extra_fields["global_steps"]
-    )
+def _segments(output: TokenOutput) -> list[Segment]:
+    """The answer, cut where the weights changed; at least one segment, which may be empty."""
+    version = output.extra_fields["global_steps"]
+    lengths = output.extra_fields.pop(SEGMENTS, None) or [(len(output.token_ids), version)]
+    segments, at = [], 0
+    for length, each in lengths:
+        stretch = slice(at, at + length)
+        logps = (output.log_probs or [])[stretch]
+        segments.append(Segment.sampled(output.token_ids[stretch], logps, each))
+        at += length
+    return segments
 
 
 def _joined(trajectory: Trajectory, extra_fields: dict[str, Any]) -> TokenOutput:

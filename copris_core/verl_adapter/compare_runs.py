@@ -11,6 +11,7 @@ from copris_core.report.table import comparison_table
 from copris_core.report.write import write_report
 from copris_core.verl_adapter import door, launch
 from copris_core.verl_adapter.check import check
+from copris_core.verl_adapter.quoting import path_override
 
 
 def compare(experiments: Sequence[str], overrides: Sequence[str], out: Path) -> int:
@@ -28,9 +29,8 @@ def compare(experiments: Sequence[str], overrides: Sequence[str], out: Path) -> 
         TrainingError: a run died; the runs before it stay in ``out``.
     """
     console = Console()
-    entered = [
-        door.enter([f"experiment={name}", *overrides, f"run.root={out}"]) for name in experiments
-    ]
+    place = path_override("run.root", out)
+    entered = [door.enter([f"experiment={name}", *overrides, place]) for name in experiments]
     for cfg, run in entered:
         console.print(f"[bold]{run.experiment_name}[/bold]")
         for line in check(run, cfg):

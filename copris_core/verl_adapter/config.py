@@ -143,6 +143,8 @@ class RunConfig:
     """An explicit run folder, instead of a made one."""
     record_trajectories: bool
     """Write every trained response, with log-probs and policy versions, to the run folder."""
+    engine_log: bool
+    """Write a line for every iteration of the inference engines to the run folder."""
     weight_sync_timeout_s: int
     """Seconds after which a weight sync counts as hanging."""
     strategy: StrategyConfig
@@ -184,8 +186,13 @@ class RunConfig:
             )
         if self.staleness.max_lag is not None and not self.strategy.is_partial:
             raise ConfigError(
-                f"staleness.max_lag={self.staleness.max_lag} does nothing with strategy=sync: its "
-                "tokens are never old; add strategy=copris, or remove it"
+                f"staleness.max_lag={self.staleness.max_lag} does nothing with "
+                f"strategy={self.strategy.name}: add strategy=copris, or remove it"
+            )
+        if self.strategy.is_stock and (self.pruning.rule or self.correction.name != "none"):
+            raise ConfigError(
+                f"strategy={self.strategy.name} is verl's own trainer and knows no method of ours: "
+                "add correction=none pruning=none"
             )
 
     @property

@@ -28,6 +28,7 @@ from copris_core.verl_adapter.config import (
 from copris_core.verl_adapter.correction_config import VERLS_OWN
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.overrides import compose
+from copris_core.verl_adapter.park_check import parks
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -61,6 +62,7 @@ def parse(cfg: DictConfig) -> RunConfig:
         run_root=Path(text(cfg, "run.root")).expanduser(),
         run_dir=None if run_dir is None else Path(run_dir).expanduser(),
         record_trajectories=bool(optional(cfg, "run.record_trajectories", bool)),
+        engine_log=bool(optional(cfg, "run.engine_log", bool)),
         weight_sync_timeout_s=number(cfg, "run.weight_sync_timeout_s"),
         strategy=strategy,
         staleness=StalenessConfig(
@@ -87,6 +89,7 @@ def _strategy(cfg: DictConfig) -> StrategyConfig:
         limit=optional(cfg, "strategy.limit", str),
         staleness_cap=optional(cfg, "strategy.staleness_cap", float),
         resume_kv=optional(cfg, "strategy.resume_kv", str),
+        park=optional(cfg, "strategy.park", bool),
     )
 
 
@@ -179,6 +182,7 @@ def derive(cfg: DictConfig, run: RunConfig) -> DictConfig:
                 "rollout_correction": {"bypass_mode": run.correction.anchors_on_behaviour}
             },
             "data": {"train_batch_size": run.plan.prompts},
+            "strategy": {"park": parks(run, cfg) if run.strategy.is_partial else None},
             "policy": {"path": str(run.policy.path)},
             "actor_rollout_ref": {
                 "model": {"path": str(run.policy.path)},

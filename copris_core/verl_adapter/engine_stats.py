@@ -14,6 +14,7 @@ class EngineStats:
         """Nothing has been reported."""
         self._latest: dict[int, Any] = {}  # scheduler stats by engine of the replica
         self._preemptions = 0
+        self._forgiven = 0
         self._generated = 0
         self._prefilled = 0
 
@@ -42,6 +43,10 @@ class EngineStats:
             self._generated += iteration_stats.num_generation_tokens
             self._prefilled += iteration_stats.prompt_token_stats.computed
 
+    def forgive(self, requests: int) -> None:
+        """So many were thrown out of the KV cache on purpose, not for want of room."""
+        self._forgiven += requests
+
     def log(self) -> None:
         """Part of vLLM's interface."""
 
@@ -59,7 +64,7 @@ class EngineStats:
             "running": sum(stats.num_running_reqs for stats in latest),
             "waiting": sum(s.num_waiting_reqs + s.num_skipped_waiting_reqs for s in latest),
             "kv_cache_use": max((stats.kv_cache_usage for stats in latest), default=0.0),
-            "preemptions": self._preemptions,
+            "preemptions": max(0, self._preemptions - self._forgiven),
             "generated_tokens": self._generated,
             "prefilled_tokens": self._prefilled,
         }

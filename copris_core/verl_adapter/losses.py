@@ -1,6 +1,7 @@
 """Our policy loss under verl's names, and what is measured in the actor's own forward pass.
 
-Shapes: B responses of a micro-batch, T response tokens (padded).
+Shapes: B responses of a micro-batch, T response tokens (padded), N response tokens of all of them,
+one response after the other.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from verl.trainer.ppo.core_algos import agg_loss, register_policy_loss
 from verl.utils import tensordict_utils as tu
 from verl.utils.metric import Metric
 from verl.workers.config import ActorConfig
-from verl.workers.utils.padding import no_padding_2_padding
 
 from copris_core.losses.importance import lag_statistics, logprob_gap
 from copris_core.losses.policy import Clip, cross_stage_policy_loss
@@ -102,54 +102,75 @@ class MeasuredLoss:
 
     @torch.no_grad()
     def _measure(self, model_output: dict[str, Any], data: TensorDict) -> dict[str, Metric]:
-        logp_BT = no_padding_2_padding(model_output["log_probs"], data).detach()
-        padded = _padded(data, logp_BT.shape[1])
-        mask_BT = padded["response_mask"].bool()
-        lag_BT = _lags(data, padded, mask_BT)
+        # Without padding: verl's batch comes without, and statistics need no rows.
+        length_B = data["responses"].offsets().diff()
+        tokens = _flat(data, length_B.tolist())
+        logp_N = _of_responses(model_output["log_probs"], data)
+        lag_N = _lags(data, tokens)
         sums = lag_statistics(
-            logp_BT,
-            padded[STAGE_FIELD if STAGE_FIELD in padded else ENGINE_FIELD],
-            padded["advantages"],
-            mask_BT,
-            lag_BT,
+            logp_N,
+            tokens[STAGE_FIELD if STAGE_FIELD in tokens else ENGINE_FIELD],
+            tokens["advantages"],
+            tokens["response_mask"].bool(),
+            lag_N,
             clip=self._clip,
         )
-        metrics = {name: Metric("sum", value.item()) for name, value in sums.items()}
+        # In one piece: a read from a GPU waits for all that was asked of it before.
+        values = torch.stack(list(sums.values())).tolist()
+        metrics = {name: Metric("sum", value) for name, value in zip(sums, values, strict=True)}
         if self._same_weights:
-            metrics.update(_gap(logp_BT, data, padded))
+            metrics.update(_gap(logp_N, lag_N, length_B, tokens))
         return metrics
 
 
-def _gap(logp_BT: Tensor, data: TensorDict, padded: dict[str, Tensor]) -> dict[str, Metric]:
+def _gap(
+    logp_N: Tensor, lag_N: Tensor, length_B: Tensor, tokens: dict[str, Tensor]
+) -> dict[str, Metric]:
     """Over all that was sampled: a rejected token is one whose gap matters most."""
-    sampled_BT = padded.get(SAMPLED_MASK_FIELD, padded["response_mask"]).bool()
-    fresh_BT = sampled_BT & (_lags(data, padded, sampled_BT) == 0)
-    masks = {"logprob_gap": fresh_BT}
-    if VERSION_FIELD in padded:
+    sampled_N = tokens.get(SAMPLED_MASK_FIELD, tokens["response_mask"]).bool()
+    masks = {"logprob_gap": sampled_N & (lag_N == 0)}
+    if VERSION_FIELD in tokens:
         # Fresh tokens of responses that older policies began: where a kept KV cache would show.
-        began_before_B1 = _lags(data, padded, sampled_BT)[:, :1] > 0
-        masks["resumed_gap"] = fresh_BT & began_before_B1
+        length_R = length_B[length_B > 0]
+        first_R = length_R.cumsum(dim=0) - length_R
+        began_before_R = sampled_N[first_R] & (lag_N[first_R] > 0)
+        masks["resumed_gap"] = masks["logprob_gap"] & began_before_R.repeat_interleave(length_R)
     metrics = {}
-    for name, mask_BT in masks.items():
-        gap = logprob_gap(padded[ENGINE_FIELD], logp_BT, mask_BT)
+    for name, mask_N in masks.items():
+        gap = logprob_gap(tokens[ENGINE_FIELD], logp_N, mask_N)
         metrics[f"{name}/max"] = Metric("max", gap.max_abs.item())
         metrics[f"{name}/abs_sum"] = Metric("sum", gap.sum_abs.item())
         metrics[f"{name}/tokens"] = Metric("sum", gap.tokens.item())
     return metrics
 
 
-def _padded(data: TensorDict, width: int) -> dict[str, Tensor]:
-    """The fields that are measured, each [B, width]; those that a run does not have are absent."""
+def _flat(data: TensorDict, lengths: list[int]) -> dict[str, Tensor]:
+    """The fields that are measured, each [N]; those that a run does not have are absent."""
     needed = (ENGINE_FIELD, "advantages", "response_mask")
     optional = (VERSION_FIELD, STAGE_FIELD, SAMPLED_MASK_FIELD)
-    names = [*needed, *(name for name in optional if name in data)]
-    padded = data.select(*names).to_padded_tensor()
-    return {name: padded[name][:, :width] for name in names}
+    flat = {}
+    for name in (*needed, *(name for name in optional if name in data)):
+        value_N = data[name].values()
+        if len(value_N) != sum(lengths):
+            # A row that verl made up to fill a batch has the field of the row it was copied from.
+            rows = zip(data[name].unbind(), lengths, strict=True)
+            value_N = torch.cat([row[:length] for row, length in rows])
+        flat[name] = value_N
+    return flat
 
 
-def _lags(data: TensorDict, padded: dict[str, Tensor], mask_BT: Tensor) -> Tensor:
-    """Policy versions between the sampling and the training of each token of the mask."""
-    if VERSION_FIELD not in padded:
-        return torch.zeros_like(mask_BT, dtype=torch.int64)
+def _of_responses(logp: Tensor, data: TensorDict) -> Tensor:
+    """[N]; verl's run over prompts too, each entry predicting the token after it."""
+    values = logp.values() if logp.is_nested else logp
+    lengths = data["responses"].offsets().diff().tolist()
+    ends = (data["prompts"].offsets() + data["responses"].offsets())[1:].tolist()
+    rows = zip(ends, lengths, strict=True)
+    return torch.cat([values[end - length - 1 : end - 1] for end, length in rows])
+
+
+def _lags(data: TensorDict, tokens: dict[str, Tensor]) -> Tensor:
+    """[N] policy versions between sampling and training; of no meaning outside the masks."""
+    if VERSION_FIELD not in tokens:
+        return torch.zeros_like(tokens["response_mask"])
     current = tu.get_non_tensor_data(data, CURRENT_VERSION, None)
-    return torch.where(mask_BT, current - padded[VERSION_FIELD], 0)
+    return current - tokens[VERSION_FIELD]

@@ -85,6 +85,17 @@ def phase_seconds(timing_raw: Mapping[str, float]) -> dict[str, float]:
     return row
 
 
+def first_token_lag(batch: KVBatchMeta, *, current_version: int) -> dict[str, float]:
+    """Mean over the rows of the policy versions between a row's first token and its training.
+
+    The one measure of staleness that verl's own rows carry too (their tag min_global_steps).
+    """
+    first = [tag["min_global_steps"] for tag in batch.tags]
+    if any(version is None for version in first):
+        return {}
+    return {"staleness/first_token_lag": current_version - sum(first) / len(first)}
+
+
 def update_metrics(metrics: dict[str, Any], *, num_forwards: int) -> dict[str, float]:
     """What the actor measured in its forward passes; takes the raw sums out of ``metrics``.
 

@@ -24,6 +24,14 @@ class PromptPollReplayBuffer(ReplayBuffer):
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
 
 
+class PromptPollReplayBufferAsync(ReplayBufferAsync):
+    """verl's asynchronous buffer with a prompt poll."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take verl's own arguments."""
+        super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
+
+
 class GateReplayBuffer(ReplayBufferAsync):
     """Waits for the gate's B-th complete group, drawing prompts meanwhile, without polling."""
 

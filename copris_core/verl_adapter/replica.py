@@ -12,6 +12,8 @@ from vllm.v1.engine import FinishReason
 
 from copris_core.verl_adapter.engine_stats import EngineStats, facts_without_stats
 from copris_core.verl_adapter.keep import KEPT_TOKENS, VISIT, KeepingEngine, Visit
+from copris_core.verl_adapter.parking import SEGMENTS, ParkingEngine
+from copris_core.verl_adapter.parking import Visit as Stretches
 
 
 class GateServer(vLLMHttpServer):
@@ -32,6 +34,8 @@ class GateServer(vLLMHttpServer):
         await super().run_server(args)
         self._stats = EngineStats()
         self._has_stats = self._stats.attach(self.engine)
+        self._parking = ParkingEngine(self.engine)
+        self._keeps_kv = keeps_kv
         if keeps_kv:
             self.engine = KeepingEngine(self.engine, abort=FinishReason.ABORT)
 
@@ -42,6 +46,7 @@ class GateServer(vLLMHttpServer):
         request_id: str,
         *inputs: Any,
         response: str | None = None,
+        stage: int | None = None,
         **named_inputs: Any,
     ) -> TokenOutput:
         """As verl's, on behalf of a response.
@@ -53,16 +58,57 @@ class GateServer(vLLMHttpServer):
             inputs: the rest of verl's.
             response: the training response that is sampled, by a name that it keeps over its
                 interruptions; None for validation, which ends what is kept.
+            stage: the policy version under which it was admitted; None for validation.
             named_inputs: the rest of verl's.
         """
+        if not await self._parking.may_enter(stage):
+            return self._refused()
+        if response is None or self._keeps_kv:
+            return await self._kept(
+                response, prompt_ids, sampling_params, request_id, *inputs, **named_inputs
+            )
+        visit = Stretches(response=response, request_id=request_id)
+        self._parking.enter(visit)
+        try:
+            output = await super().generate(
+                prompt_ids, sampling_params, request_id, *inputs, **named_inputs
+            )
+        finally:
+            self._parking.leave(visit)
+        visit.cut(len(output.token_ids), output.extra_fields["global_steps"])
+        output.extra_fields[SEGMENTS] = visit.segments
+        return output
+
+    async def _kept(self, response: str | None, *inputs: Any, **named_inputs: Any) -> TokenOutput:
         visit = None if response is None else Visit(response=response)
         VISIT.set(visit)  # each call of a Ray actor is its own task
-        output = await super().generate(
-            prompt_ids, sampling_params, request_id, *inputs, **named_inputs
-        )
+        output = await super().generate(*inputs, **named_inputs)
         if visit is not None:
             output.extra_fields[KEPT_TOKENS] = visit.kept_tokens
         return output
+
+    def _refused(self) -> TokenOutput:
+        return TokenOutput(
+            token_ids=[],
+            log_probs=[],
+            stop_reason="aborted",
+            extra_fields={"global_steps": self.global_steps},
+        )
+
+    async def stop(self, stage: int) -> dict[str, int]:
+        """Freeze every training request where it is; see ``ParkingEngine.stop``."""
+        if self.node_rank != 0:
+            return {}
+        was_stopped = self._parking.is_stopped  # nobody was let in since: nothing is lost again
+        staying = await self._parking.stop(stage, self.global_steps)
+        if not was_stopped:
+            self._stats.forgive(sum(tokens > 0 for tokens in staying.values()))
+        return staying
+
+    async def start_again(self, leaving: list[str]) -> None:
+        """Sample on, without those in ``leaving``."""
+        if self.node_rank == 0:
+            await self._parking.start(leaving)
 
     async def check_alive(self) -> None:
         """Look whether the engine core lives; costs no message to it.

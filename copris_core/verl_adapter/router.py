@@ -7,8 +7,7 @@ else verl sends (validation), outside the in-flight limit.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ray
@@ -24,6 +23,8 @@ from copris_core.verl_adapter.balancer import Balancer, Server
 from copris_core.verl_adapter.gate_settings import gate_of
 from copris_core.verl_adapter.keep import KEPT_TOKENS
 from copris_core.verl_adapter.limits import WATCH_EVERY_S, engine_facts, limit_of, stage_facts
+from copris_core.verl_adapter.news import GroupDroppedError, News
+from copris_core.verl_adapter.parking import Parking, Stay, name_of
 from copris_core.verl_adapter.stage import StageCounts
 
 DRAIN_TIMEOUT_S = 60.0
@@ -36,26 +37,6 @@ ABORTED = ("aborted", "abort")
 """verl's stop reasons of a request that was cut off."""
 
 
-class GroupDroppedError(RuntimeError):
-    """The response belongs to a group that was given up for its age."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class News:
-    """What the trainer must react to while a stage runs."""
-
-    prompts_wanted: int
-    """Prompts to draw now."""
-    stage_is_over: bool
-    """B groups are complete and the gate admits nobody any more."""
-    failed: tuple[str, ...]
-    """Prompts whose group failed since the last news."""
-    dropped: tuple[str, ...]
-    """Prompts given up for their age whose responses have all ended since the last news."""
-    reason: str
-    """Why the last of ``failed`` did; empty without."""
-
-
 class Router(Balancer):
     """Routes requests to the least loaded server, at most N' of them at once."""
 
@@ -66,6 +47,8 @@ class Router(Balancer):
         self._gate = gate_of(config, self._limit)
         self._drop_lag: int | None = config["drop_lag"]
         self._keeps_kv: bool = config["keeps_kv"]
+        self._parking = Parking()
+        self._early: set[ResponseKey] = set()  # admitted before they came back from their engine
         self._homes: dict[ResponseKey, str] = {}  # servers that keep a response's KV cache
         self._version = 0
         self._callers: dict[ResponseKey, asyncio.Future[Server]] = {}
@@ -77,6 +60,7 @@ class Router(Balancer):
         self._reason = ""
         self._num_answers = 0
         self._watching: asyncio.Task[None] | None = None
+        self._starting: asyncio.Future[Any] | None = None
 
     # ---- training requests ----
 
@@ -101,19 +85,22 @@ class Router(Balancer):
         key = ResponseKey(uid, index)
         server_id, server = await self._admission(key)
         self._witness.admitted(key, self._version, had=had)
-        name = {"response": f"{uid}_{index}"} if self._keeps_kv else {}
+        stay = Stay(server_id=server_id, had=had, prefix=prefix)
+        self._parking.enter(key, stay)
         output = None
         try:
-            output = await server.generate.remote(**request, **name)
+            output = await server.generate.remote(
+                **request, response=name_of(key), stage=self._version
+            )
+            if stay.resumed is not None and output.stop_reason not in ABORTED:
+                stay.has_ended = True  # while the gate took it for interrupted
+                await stay.resumed
         finally:
             # Also after an error: a slot that is never given back would stall the stage.
+            self._parking.leave(key)
             self._unload(server_id)
-            kept = output.extra_fields.get(KEPT_TOKENS, 0) if output is not None else 0
-            self._counts.kept_tokens += kept
-            self._counts.prefilled_again += 0 if kept else prefix
-            if self._keeps_kv and output is not None and _is_interrupted(output, request):
-                self._homes[key] = server_id
-            await self._settle(key, request, output)
+            self._account(key, stay, output, request)
+            await self._settle(key, stay, request, output)
         return output
 
     async def complete(
@@ -157,6 +144,9 @@ class Router(Balancer):
         if self._drop_lag is not None:
             self._drop_older_than(version - self._drop_lag)
         self._gate.open(version)
+        if self._gate.state is Gate.OPEN:
+            for key in self._parking.to_ask():
+                self._gate.ask(key)
         if isinstance(self._limit, AdaptiveLimit):
             self._watching = asyncio.create_task(self._watch_engines(self._limit))
         await self._react()
@@ -165,6 +155,34 @@ class Router(Balancer):
         """Wait until the trainer has something to do; None after ``timeout_s`` without news."""
         return await self._until(self._news_now, timeout_s)
 
+    async def park(self) -> None:
+        """The stage is over: stop the engines with everything in them.
+
+        Requests that were admitted but have not reached an engine are refused by it and come back
+        as partials without new tokens.
+        """
+        self._parking.is_stopped = True
+        told = await asyncio.gather(
+            *(server.stop.remote(self._version) for server in self._servers.values())
+        )
+        for name, tokens in [pair for each in told for pair in each.items()]:
+            parked = self._parking.park(name, tokens)
+            if parked is not None:
+                key, new = parked
+                self._witness.sampled(key, new)
+                self._counts.tokens += new
+                self._counts.interrupted += 1
+                self._gate.settle(key, interrupted=True)
+        await self._react()
+
+    async def unpark(self) -> None:
+        """Send whoever is parked back to its client, as if it had been aborted."""
+        if self._parking.is_stopped:
+            self._start_engines(staying=[])
+            await self._starting
+        if not await self._until(lambda: not self._parking.in_engines(), DRAIN_TIMEOUT_S):
+            raise RuntimeError(_no_answer_from(self._parking.in_engines()))
+
     async def drained(self) -> None:
         """Wait until every response in flight has been settled.
 
@@ -172,8 +190,7 @@ class Router(Balancer):
             RuntimeError: an engine did not answer the abort.
         """
         if not await self._until(lambda: self._gate.state is Gate.CLOSED, DRAIN_TIMEOUT_S):
-            lost = ", ".join(f"{key.uid}:{key.index}" for key in self._gate.running())
-            raise RuntimeError(f"no answer to the abort within {DRAIN_TIMEOUT_S:.0f} s from {lost}")
+            raise RuntimeError(_no_answer_from(self._gate.running()))
 
     async def take(self, count: int) -> list[str]:
         """``count`` complete groups, the oldest first."""
@@ -233,28 +250,46 @@ class Router(Balancer):
     async def _admission(self, key: ResponseKey) -> Server:
         if key.uid in self._leaving:
             raise GroupDroppedError(f"group {key.uid} was given up")
-        self._gate.ask(key)
+        if not self._parking.has_asked(key):
+            self._gate.ask(key)
+        if key in self._early:
+            self._early.discard(key)
+            return self._load(self._homes.pop(key, None))
         admission = asyncio.get_running_loop().create_future()
         self._callers[key] = admission
         await self._react()
         return await admission
 
-    async def _settle(self, key: ResponseKey, request: dict[str, Any], output: Any) -> None:
+    def _account(self, key: ResponseKey, stay: Stay, output: Any, request: dict[str, Any]) -> None:
+        kept = output.extra_fields.get(KEPT_TOKENS, 0) if output is not None else 0
+        self._counts.kept_tokens += kept
+        self._counts.prefilled_again += 0 if kept else stay.prefix
+        if self._keeps_kv and output is not None and _is_interrupted(output, request):
+            self._homes[key] = stay.server_id
+
+    async def _settle(
+        self, key: ResponseKey, stay: Stay, request: dict[str, Any], output: Any
+    ) -> None:
         """A response has left its engine; ``output`` is None after an error."""
         interrupted = output is not None and _is_interrupted(output, request)
-        if output is not None:
-            self._witness.sampled(key, len(output.token_ids))
-            self._counts.tokens += len(output.token_ids)
-            self._counts.interrupted += interrupted
-            self._counts.finished += not interrupted
         self._num_answers += 1
-        self._gate.settle(key, interrupted=interrupted)
+        if output is not None:
+            new = len(output.token_ids) - stay.seen
+            self._witness.sampled(key, new)
+            self._counts.tokens += new
+        if not stay.is_parked:  # the gate was told of that when it was parked
+            self._counts.interrupted += interrupted
+            self._counts.finished += output is not None and not interrupted
+            self._gate.settle(key, interrupted=interrupted)
         await self._react()
 
     async def _react(self) -> None:
         """Carry out the gate's decisions after a fact; wake whoever waits for a change."""
-        for key in self._gate.admit():
-            self._callers.pop(key).set_result(self._load(self._homes.pop(key, None)))
+        admitted = self._gate.admit()
+        if admitted and self._parking.is_stopped:
+            self._start_engines(staying=admitted)
+        for key in admitted:
+            self._let_in(key)
         now_s, counts = time.monotonic(), self._counts
         if counts.over_at_s is None and self._gate.stage_is_over:
             counts.over_at_s = now_s
@@ -264,6 +299,29 @@ class Router(Balancer):
             counts.drained_at_s = now_s
         async with self._changed:
             self._changed.notify_all()
+
+    def _let_in(self, key: ResponseKey) -> None:
+        stay = self._parking.resume(key)
+        if stay is not None:
+            self._witness.admitted(key, self._version, had=stay.had + stay.seen)
+            self._counts.prefilled_again += stay.prefix + stay.seen
+        elif key in self._callers:
+            self._callers.pop(key).set_result(self._load(self._homes.pop(key, None)))
+        else:
+            self._early.add(key)
+
+    def _start_engines(self, staying: list[ResponseKey]) -> None:
+        """Let the engines run; who is parked and has not been admitted goes back to its client."""
+        self._parking.is_stopped = False
+        stays = set(staying)
+        leaving = [key for key in self._parking.in_engines() if key not in stays]
+        names = self._parking.names_by_server(leaving)
+        self._starting = asyncio.gather(
+            *(
+                server.start_again.remote(names.get(server_id, []))
+                for server_id, server in self._servers.items()
+            )
+        )
 
     def _learn(self, now_s: float) -> None:
         """Tell an adaptive limit what the stage before, and the rest of its step, came to."""
@@ -318,6 +376,11 @@ class Router(Balancer):
             dropped=dropped,
             reason=self._reason if failed else "",
         )
+
+
+def _no_answer_from(keys: Iterable[ResponseKey]) -> str:
+    lost = ", ".join(f"{key.uid}:{key.index}" for key in keys)
+    return f"no answer to the abort within {DRAIN_TIMEOUT_S:.0f} s from {lost}"
 
 
 def _is_interrupted(output: Any, request: dict[str, Any]) -> bool:

@@ -6,7 +6,9 @@ from typing import Final
 from copris_core.rollout.supply import oversampled_groups
 from copris_core.verl_adapter.errors import ConfigError, one_of
 
-STRATEGIES: Final = ("sync", "naive_partial", "oversample", "copris")
+PARTIAL: Final = ("copris", "naive_partial", "oversample")
+STOCK: Final = ("verl_sync", "verl_colocate_async")
+STRATEGIES: Final = ("sync", *PARTIAL, *STOCK)
 LIMITS: Final = ("fixed", "adaptive")
 KV_ON_RESUME: Final = ("recompute", "keep")
 WHEN_TOO_OLD: Final = ("wait", "drop")
@@ -18,7 +20,8 @@ class StrategyConfig:
 
     name: str
     """``sync``: all of a batch, to the end. ``copris``: N' at a time, unfinished ones go on.
-    ``naive_partial``: N' submitted, no refill. ``oversample``: more groups at once, first B win."""
+    ``naive_partial``: N' submitted, no refill. ``oversample``: more groups at once, first B win.
+    ``verl_sync``, ``verl_colocate_async``: verl's own trainers, only looked at."""
     concurrency: int | None
     """N', responses in flight over all replicas; None with ``sync`` and ``oversample``."""
     oversample_factor: float | None = None
@@ -29,6 +32,9 @@ class StrategyConfig:
     """Most interruptions per response, N' / (B n), that an adaptive limit may cause."""
     resume_kv: str | None = None
     """``recompute``: prefill again under the new weights. ``keep``: go on with the old KV cache."""
+    park: bool | None = None
+    """Unfinished responses stay in their engine over an update; else they are aborted and sent
+    again."""
 
     def __post_init__(self) -> None:
         """Refuse what is missing, superfluous or out of range.
@@ -64,7 +70,8 @@ class StrategyConfig:
             "oversample_factor": ("oversample",),
             "limit": ("copris",),
             "staleness_cap": ("copris",),
-            "resume_kv": ("copris", "naive_partial", "oversample"),
+            "resume_kv": PARTIAL,
+            "park": PARTIAL,
         }
         for key, strategies in needs.items():
             value = getattr(self, key)
@@ -84,8 +91,13 @@ class StrategyConfig:
 
     @property
     def is_partial(self) -> bool:
-        """Whether unfinished responses go on after the update: all but ``sync``."""
-        return self.name != "sync"
+        """Whether unfinished responses pass our gate and go on after the update."""
+        return self.name in PARTIAL
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether verl's own trainer runs, which knows none of our methods."""
+        return self.name in STOCK
 
     @property
     def is_adaptive(self) -> bool:

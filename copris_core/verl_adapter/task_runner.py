@@ -15,7 +15,12 @@ class _RecipeRunner(_StockRunner):
 
     def run(self, config: DictConfig) -> Any:
         """Train to the end."""
-        from copris_core.verl_adapter import gate_trainer, replicas, trainer  # noqa: F401  register
+        from copris_core.verl_adapter import (  # noqa: F401  register themselves
+            gate_trainer,
+            replicas,
+            stock_trainer,
+            trainer,
+        )
 
         return super().run(config)
 

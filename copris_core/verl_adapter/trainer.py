@@ -4,6 +4,7 @@
 the gate. The loop itself, ``PPOTrainer.fit`` and ``_step_once``, stays verl's.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from copris_core.verl_adapter.fields import CURRENT_VERSION
 from copris_core.verl_adapter.phase import SYNCING
 from copris_core.verl_adapter.records import (
     RunRecord,
+    first_token_lag,
     length_metrics,
     phase_seconds,
     update_metrics,
@@ -86,7 +88,7 @@ class RecipeTrainer(DurableTrainer):
 
     def on_step_begin(self) -> None:
         """A fresh row."""
-        self._row = {}
+        self._row = {"time/step_begin_s": time.time()}
         self.record.phase("generating", step=self.global_steps)
 
     # ---- between sampling and the first forward pass ----
@@ -163,6 +165,7 @@ class RecipeTrainer(DurableTrainer):
         rows_per_update = actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n
         self._row["optimizer/updates"] = -(-len(lengths) // rows_per_update) * actor.ppo_epochs
         self._row.update(staleness_metrics(self._versions(batch), self.current_version))
+        self._row.update(first_token_lag(batch, current_version=self.current_version))
 
     def _versions(self, batch: KVBatchMeta) -> list[torch.Tensor]:
         """Policy version of each token of each row; the synchronous loop knows only one."""

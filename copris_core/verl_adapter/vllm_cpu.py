@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+from copris_core.verl_adapter.worker_extension import WorkerExtension
 
 
-class CPUWorkerExtension(vLLMColocateWorkerExtension):
-    """verl's extension on linears that can take new weights.
+class CPUWorkerExtension(WorkerExtension):
+    """Ours on linears that can take new weights.
 
     vLLM's CPU backend packs each linear weight into a oneDNN handle and leaves an empty parameter
     behind (vllm/model_executor/layers/utils.py:566-575), so that a later load_weights() has nowhere

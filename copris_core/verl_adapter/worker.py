@@ -31,10 +31,8 @@ class MeasuredTrainingWorker(TrainingWorker):
         return super().train_mini_batch(data=data)
 
 
-class GateWorker(ActorRolloutRefWorker):
-    """verl's hybrid worker with a measured actor."""
-
-    actor_worker_cls = MeasuredTrainingWorker
+class CPUReadyWorker(ActorRolloutRefWorker):
+    """verl's hybrid worker, which also starts on a CPU."""
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self) -> Any:
@@ -48,6 +46,12 @@ class GateWorker(ActorRolloutRefWorker):
                 "cpu:gloo", rank=self.rank, world_size=self.world_size
             )
         return super().init_model()
+
+
+class GateWorker(CPUReadyWorker):
+    """The same with a measured actor."""
+
+    actor_worker_cls = MeasuredTrainingWorker
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def weights_checksum(self) -> int:

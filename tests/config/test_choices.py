@@ -32,6 +32,7 @@ def _run(**changes: object) -> RunConfig:
         "run_root": Path("runs"),
         "run_dir": None,
         "record_trajectories": False,
+        "engine_log": False,
         "weight_sync_timeout_s": 600,
         "strategy": StrategyConfig(name="sync", concurrency=None),
         "staleness": StalenessConfig(max_lag=None, when_exceeded="wait"),
@@ -60,7 +61,8 @@ def _run(**changes: object) -> RunConfig:
         (
             "async",
             None,
-            "strategy=async is unknown: use one of sync, naive_partial, oversample, copris",
+            "strategy=async is unknown: use one of sync, copris, naive_partial, oversample, "
+            "verl_sync, verl_colocate_async",
         ),
     ],
 )
@@ -98,6 +100,18 @@ def test_a_strategy_without_its_concurrency_is_refused(name, concurrency, line):
             "remove it",
         ),
         (
+            "sync",
+            {"park": False},
+            "strategy.park=False does nothing with strategy=sync: add strategy=copris, or remove "
+            "it",
+        ),
+        (
+            "verl_colocate_async",
+            {"concurrency": 8},
+            "strategy.concurrency=8 does nothing with strategy=verl_colocate_async: add "
+            "strategy=copris, or remove it",
+        ),
+        (
             "copris",
             {"concurrency": 8, "limit": "adaptive"},
             "strategy.staleness_cap=None bounds nothing: set it above 0",
@@ -125,6 +139,35 @@ def test_a_strategy_says_how_many_are_in_flight():
     assert april.in_flight(4, 8) == 48
     adaptive = StrategyConfig(name="copris", concurrency=32, limit="adaptive", staleness_cap=2.0)
     assert (adaptive.in_flight(4, 8), adaptive.most_in_flight(4, 8)) == (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "passes_our_gate", "is_verls_own"),
+    [
+        ("sync", False, False),
+        ("copris", True, False),
+        ("verl_sync", False, True),
+        ("verl_colocate_async", False, True),
+    ],
+)
+def test_verls_own_trainers_are_told_from_ours(name, passes_our_gate, is_verls_own):
+    choice = StrategyConfig(name=name, concurrency=8 if passes_our_gate else None)
+    assert (choice.is_partial, choice.is_stock) == (passes_our_gate, is_verls_own)
+
+
+@pytest.mark.parametrize("name", ["verl_sync", "verl_colocate_async"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"correction": CorrectionConfig(name="cross_stage")},
+        {"pruning": PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.5))},
+    ],
+)
+def test_verls_own_trainers_take_no_method_of_ours(name, method):
+    with pytest.raises(
+        ConfigError, match=rf"^strategy={name} is verl's own trainer.*: add correct"
+    ):
+        _run(strategy=StrategyConfig(name=name, concurrency=None), **method)
 
 
 def test_a_bound_on_staleness_is_refused_where_nothing_is_stale():

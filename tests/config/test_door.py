@@ -12,13 +12,20 @@ pytestmark = pytest.mark.verl
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = ("copris", "copris_cppo", "cppo", "grpo", "naive_partial", "oversample")
 GROUPS = {
-    "strategy": ("copris", "naive_partial", "oversample", "sync"),
+    "strategy": (
+        "copris",
+        "naive_partial",
+        "oversample",
+        "sync",
+        "verl_colocate_async",
+        "verl_sync",
+    ),
     "correction": ("cross_stage", "decoupled", "none", "stage"),
     "pruning": ("cppo", "none"),
     "clip": ("dapo", "symmetric"),
     "platform": ("cpu", "gpu"),
     "policy": ("hf", "tiny_days"),
-    "task": ("days", "gsm8k"),
+    "task": ("days", "forced", "gsm8k"),
     "experiment": EXPERIMENTS,
 }
 OWN_KEYS = [
@@ -31,11 +38,11 @@ OWN_KEYS = [
     "policy.name", "policy.path",
     "pruning.allocation", "pruning.name", "pruning.pruning_rate", "pruning.scope",
     "pruning.zero_variance",
-    "run.dir", "run.record_trajectories", "run.root", "run.weight_sync_timeout_s",
+    "run.dir", "run.engine_log", "run.record_trajectories", "run.root", "run.weight_sync_timeout_s",
     "seed",
     "staleness.max_lag", "staleness.when_exceeded",
     "strategy.concurrency", "strategy.limit", "strategy.name", "strategy.oversample_factor",
-    "strategy.resume_kv", "strategy.staleness_cap",
+    "strategy.park", "strategy.resume_kv", "strategy.staleness_cap",
     "task.name", "task.rows", "task.seed", "task.val_rows",
 ]  # fmt: skip
 UNDECLARED_BY_VERL = [
@@ -56,7 +63,11 @@ UNDECLARED_BY_VERL = [
     "ray_kwargs.ray_init.include_dashboard",
     "ray_kwargs.ray_init.num_gpus",
 ]
-NEEDED = {"hf": ["policy.path=somewhere"]}
+NEEDED = {
+    "hf": ["policy.path=somewhere"],
+    "verl_sync": ["correction=none"],
+    "verl_colocate_async": ["correction=none"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +202,15 @@ def test_a_pruning_rate_may_be_a_fraction(entered):
 
 def test_micro_batches_shrink_to_what_divides_a_devices_share(entered):
     # 6 prompts x 8 / 2 mini-batches = 24 rows: 16 does not divide them, 12 does.
-    cfg, _ = entered("data.train_batch_size=6")
+    sizes = [
+        f"actor_rollout_ref.{key}=16"
+        for key in (
+            "actor.ppo_micro_batch_size_per_gpu",
+            "ref.log_prob_micro_batch_size_per_gpu",
+            "rollout.log_prob_micro_batch_size_per_gpu",
+        )
+    ]
+    cfg, _ = entered("data.train_batch_size=6", *sizes)
     ref = cfg.actor_rollout_ref
     assert ref.actor.ppo_micro_batch_size_per_gpu == 12
     assert ref.rollout.log_prob_micro_batch_size_per_gpu == 12

@@ -44,9 +44,10 @@ def test_recomputing_is_not_bothered(entered):
 
 
 def test_keeping_says_what_it_costs(entered):
-    (note,) = [line for line in _checked(entered, *KEEP) if "resume_kv=keep" in line]
+    note, unparked = [line for line in _checked(entered, *KEEP) if "resume_kv=keep" in line]
 
     assert "not exact" in note
+    assert "strategy.park=true has no effect" in unparked
 
 
 @pytest.mark.parametrize("choice", ["recompute", "keep"])

@@ -16,7 +16,8 @@ import dataclasses, json, sys
 from omegaconf import OmegaConf
 from copris_core.verl_adapter.door import enter
 from copris_core.verl_adapter.keys import CODE_ONLY_KEYS
-from copris_core.verl_adapter import gate_trainer, trainer
+from copris_core.verl_adapter import gate_trainer, stock_trainer, trainer
+from copris_core.verl_adapter.strategy_config import STOCK
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.utils.config import omega_conf_to_dataclass, validate_config
@@ -25,8 +26,10 @@ from verl.workers.config import RolloutConfig
 
 found, gpu = {}, ["platform=gpu", "platform.devices=1"]
 experiments = {name: [] for name in ("grpo", "copris", "cppo", "copris_cppo")}
-for experiment, overrides in (*experiments.items(), ("grpo", gpu), ("copris", gpu)):
-    cfg, _ = enter([f"experiment={experiment}", *overrides])
+stock = [(mode, [f"strategy={mode}", "correction=none"]) for mode in STOCK]
+for experiment, overrides in (*experiments.items(), ("grpo", gpu), ("copris", gpu), *stock):
+    given = [] if experiment in STOCK else [f"experiment={experiment}"]
+    cfg, _ = enter([*given, *overrides])
     cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     validate_config(config=cfg, use_reference_policy=True, use_critic=False)
     rollout = omega_conf_to_dataclass(cfg.actor_rollout_ref.rollout)
@@ -36,7 +39,7 @@ for experiment, overrides in (*experiments.items(), ("grpo", gpu), ("copris", gp
     found[f"{experiment} on {cfg.trainer.device}"] = [
         get_trainer_cls(cfg.trainer.v1.trainer_mode).__name__,
         get_policy_loss_fn(actor.policy_loss.loss_mode).__name__,
-        load_extern_object(sampler.path, sampler.name).__name__,
+        sampler.name and load_extern_object(sampler.path, sampler.name).__name__,
         load_extern_object(reward.path, reward.name).__name__,
         manager and load_class_from_fqn(manager, "AgentLoopManager").__name__,
     ]
@@ -62,6 +65,7 @@ def test_verl_accepts_every_experiment_and_finds_every_name():
     sync.append("LeanAgentLoopManager")
     gate = ["GateTrainer", "cross_stage", "GateReplayBuffer", "compute_score"]
     gate.append("GateAgentLoopManager")
+    stock = ["compute_policy_loss_vanilla", None, "compute_score", None]
     assert result["found"] == {
         "grpo on cpu": sync,
         "copris on cpu": gate,
@@ -69,5 +73,7 @@ def test_verl_accepts_every_experiment_and_finds_every_name():
         "copris_cppo on cpu": gate,
         "grpo on cuda": sync,
         "copris on cuda": gate,
+        "verl_sync on cpu": ["ObservedSyncTrainer", *stock],
+        "verl_colocate_async on cpu": ["ObservedAsyncTrainer", *stock],
     }
     assert result["strange"] == []

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from copris_core.losses import importance
 from copris_core.losses.aggregation import token_mean
 from copris_core.losses.importance import lag_statistics, logprob_gap, merge_lag_statistics
-from copris_core.losses.policy import Clip, cross_stage_policy_loss
+from copris_core.losses.kl import k3
+from copris_core.losses.policy import Clip, cross_stage_policy_loss, is_clipped
 
 CLIP = Clip(low=0.2, high=0.28, dual=3.0)
 
@@ -75,6 +77,37 @@ def test_micro_batches_merge_to_the_statistics_of_the_whole(cut, seed):
     assert merge_lag_statistics(parts) == pytest.approx(merge_lag_statistics([whole]), abs=1e-12)
 
 
+@pytest.mark.parametrize("chunk_tokens", [1, 7, 10**6])
+def test_however_it_is_cut_into_chunks_a_bucket_sums_what_its_tokens_have(
+    monkeypatch, chunk_tokens
+):
+    monkeypatch.setattr(importance, "CHUNK_TOKENS", chunk_tokens)
+    inputs = logp_BT, behaviour_logp_BT, adv_BT, mask_BT, lag_BT = _inputs(rows=7, width=11)
+    sums = lag_statistics(*inputs, clip=CLIP)
+    ratio_BT = (logp_BT - behaviour_logp_BT).exp()
+    for lag in range(4):
+        chosen_BT = mask_BT & (lag_BT == lag if lag < 3 else lag_BT >= 3)
+        assert sums[f"lag{lag}/tokens"] == chosen_BT.sum()
+        assert sums[f"lag{lag}/clipped_sum"] == is_clipped(ratio_BT, adv_BT, CLIP)[chosen_BT].sum()
+        for name, value_BT in (
+            ("ratio_sum", ratio_BT),
+            ("kl_sum", k3(behaviour_logp_BT, logp_BT)),
+        ):
+            expected = value_BT[chosen_BT].double().sum().item()
+            assert sums[f"lag{lag}/{name}"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_log_prob_that_is_not_a_number_shows_in_its_own_lag_only():
+    logp_BT, behaviour_logp_BT, adv_BT, mask_BT, lag_BT = _inputs(rows=9, width=8)
+    row, column = ((lag_BT == 1) & mask_BT).nonzero()[0]
+    logp_BT[row, column] = math.nan
+    sums = lag_statistics(logp_BT, behaviour_logp_BT, adv_BT, mask_BT, lag_BT, clip=CLIP)
+    assert {name for name, value in sums.items() if value.isnan()} == {
+        "lag1/ratio_sum",
+        "lag1/kl_sum",
+    }
+
+
 def test_the_mean_over_lags_is_what_the_loss_reports():
     *loss_inputs, lag_BT = _inputs(rows=20, width=30)
     _, stats = cross_stage_policy_loss(*loss_inputs, clip=CLIP, aggregate=token_mean())
@@ -135,6 +168,19 @@ def test_the_gap_counts_current_tokens_only():
     gap = logprob_gap(engine_logp_BT, trainer_logp_BT, current_mask_BT)
     assert (gap.max_abs.item(), gap.sum_abs.item(), gap.tokens.item()) == (0.5, 0.75, 2)
     assert not gap.sum_abs.requires_grad
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 2, 10**6])
+def test_the_gap_is_that_of_all_chunks(monkeypatch, chunk_tokens):
+    monkeypatch.setattr(importance, "CHUNK_TOKENS", chunk_tokens)
+    engine_logp_BT = torch.tensor([[-1.0, -4.0, -1.5], [-1.25, -9.0, -1.0]])
+    mask_BT = torch.tensor([[True, True, True], [True, False, False]])
+    gap = logprob_gap(engine_logp_BT, -torch.ones(2, 3), mask_BT)
+    assert tuple(value.item() for value in gap) == (3.0, 3.75, 4)
+    engine_logp_BT[0, 0] = math.nan
+    gap = logprob_gap(engine_logp_BT, -torch.ones(2, 3), mask_BT)
+    assert gap.max_abs.isnan()
+    assert gap.sum_abs.isnan()
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (0, 3), (2, 0)])

@@ -190,6 +190,17 @@ def test_a_group_with_a_member_back_for_another_turn_is_further_from_completion(
 # ---- the end of a stage ----
 
 
+def test_a_sibling_that_asks_late_is_found_behind_another_ones_next_turn() -> None:
+    gate = _gate(limit=2, group_size=3)
+    gate.draw("a", 3)
+    gate.open(0)
+    _ask(gate, "a0")
+    _admit(gate)
+    _finish(gate, "a0")
+    _ask(gate, "a1", "a0")  # a1 first, when two members were left to sample; now there are three
+    assert _admit(gate) == ["a0", "a1"]
+
+
 def test_the_b_th_complete_group_closes_the_gate() -> None:
     gate = _single_groups(_gate(limit=2, groups_per_stage=2), "abcd")
     _finish(gate, "a0")

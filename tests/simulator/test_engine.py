@@ -154,3 +154,26 @@ def test_requests_go_to_the_replica_with_the_fewest() -> None:
 def test_an_engine_that_could_not_exist_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"takes time|needs a replica"):
         dataclasses.replace(PLAIN, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_step_that_reads_the_cache_gets_slower_as_the_cache_fills() -> None:
+    # One response, prefix 10, 0.25 s a cached token: a step lasts 1 + 0.25 K. As K runs from 10 to
+    # 14 over 4 steps, they last 4 x (1 + 0.25 x 12) = 16 s, wherever the clock stops on the way.
+    model = dataclasses.replace(PLAIN, context_token_s=0.25)
+    for stops in ((), (3.0, 3.5, 11.0)):
+        replica = Replica(model)
+        replica.add(_slot("a", remaining=4))
+        for now_s in stops:
+            replica.advance(now_s)
+        ((name, end_s),) = _run_to_end(replica)
+        assert (name, end_s) == ("a", pytest.approx(16.0, rel=1e-12))
+    assert model.decode_step_s(3, kv_tokens=8) == 1.5 + 2.0
+
+
+def test_who_comes_at_one_moment_is_taken_in_together() -> None:
+    replica = Replica(dataclasses.replace(PLAIN, request_s=3.0))
+    replica.add(_slot("first", remaining=4))
+    replica.add(_slot("second", remaining=4))
+    replica.advance(5.0)  # 3 s, and two steps
+    replica.add(_slot("third", remaining=4))
+    assert replica.prefill_s == 6.0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copris_core.simulator.lengths import EmpiricalLengths, LognormalLengths
+from copris_core.simulator.lengths import EmpiricalLengths, LognormalLengths, shape_of
 
 
 @given(
@@ -59,6 +59,44 @@ def test_measured_lengths_are_drawn_as_they_are() -> None:
 def test_what_cannot_be_a_distribution_is_refused(wrong: dict[str, float]) -> None:
     asked = {"median": 10.0, "sigma": 1.0, "prompt_share": 0.0} | wrong
     with pytest.raises(ValueError, match=r"lengths need|is a share"):
+        LognormalLengths(cap=100, **asked)
+
+
+def test_measured_lengths_of_one_prompt_share_what_they_are_told_to_share() -> None:
+    tokens = tuple(range(1, 1001))
+    lengths = EmpiricalLengths(tokens=tokens[::-1], prompt_share=0.6)
+    rng = np.random.default_rng(0)
+    pairs = np.array([lengths.draw(rng, 2) for _ in range(5_000)])
+    assert set(pairs.ravel().tolist()) <= set(tokens)
+    # uniform lengths: the correlation of ranks of normal ones is 6 / pi asin(0.6 / 2) (Pearson)
+    expected = 6 / math.pi * math.asin(0.3)
+    assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(expected, abs=0.03)
+    assert pairs.mean() == pytest.approx(500.5, rel=0.03)
+
+
+def test_the_shape_says_how_many_tokens_a_response_in_flight_has() -> None:
+    # half are 10, half are 90: mean 50; (100 + 8100) / 2 / (2 x 50) = 41, for a long one is in
+    # flight nine times as long
+    shape = shape_of(EmpiricalLengths(tokens=(10, 90)))
+    assert shape.mean == pytest.approx(50, rel=0.02)
+    assert shape.mean_held == pytest.approx(41, rel=0.02)
+    assert (shape.p99, shape.longest) == (90, 90)
+    assert shape == shape_of(EmpiricalLengths(tokens=(10, 90)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"median": 101.0}, "a cap of 100 tokens and a median of 101"),
+        ({"median": -3.0}, "a median of at least 1 token, got -3"),
+        ({"sigma": -0.5}, "a sigma of at least 0, got -0.5"),
+        ({"sigma": float("nan")}, "a sigma of at least 0, got nan"),
+        ({"median": float("nan")}, "a median of at least 1 token, got nan"),
+    ],
+)
+def test_each_refusal_says_what_was_wrong(wrong: dict[str, float], words: str) -> None:
+    asked = {"median": 10.0, "sigma": 1.0} | wrong
+    with pytest.raises(ValueError, match=words):
         LognormalLengths(cap=100, **asked)
 
 

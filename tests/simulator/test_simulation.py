@@ -202,3 +202,12 @@ def test_the_presets_say_which_of_them_is_an_estimate() -> None:
     assert CPU_2_CORES.engine.decode_step_s(64) == pytest.approx(0.032, rel=0.05)
     flat = GPU_ESTIMATE.engine
     assert flat.decode_step_s(1) == flat.decode_step_s(256) < flat.decode_step_s(257)
+
+
+def test_padding_is_paid_for_the_longest_of_the_batch() -> None:
+    workload = dataclasses.replace(WORKLOAD, update_token_s=0.0, update_padded_token_s=0.25)
+    result = _simulation(workload=workload).run_stage()
+    longest, rest = divmod(result.padded_tokens, workload.samples_per_stage)
+    assert rest == 0
+    assert result.trained_tokens / workload.samples_per_stage < longest <= 400
+    assert result.update_s == pytest.approx(workload.update_s + 0.25 * result.padded_tokens)

@@ -26,7 +26,8 @@ def test_names_and_data_sources_agree():
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"), [("day", "'days'"), ("gsm-8k", "'gsm8k'"), ("zzz", "one of days, gsm8k")]
+    ("name", "mend"),
+    [("day", "'days'"), ("gsm-8k", "'gsm8k'"), ("zzz", "one of days, forced, gsm8k")],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(name, mend):
     for look_up in (get_task, task_for):

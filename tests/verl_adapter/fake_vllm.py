@@ -11,8 +11,13 @@ class FakeLLM:
         self.calls: list[str] = []
         self.prompts: list[dict[str, Any]] = []
         self.output_processor = SimpleNamespace(request_states={})
-        self.engine_core = SimpleNamespace(outputs_queue=asyncio.Queue())
+        self.engine_core = SimpleNamespace(
+            outputs_queue=asyncio.Queue(), pause_scheduler_async=self._pause_scheduler
+        )
         self.errored = False
+        self.is_paused = False
+        self.tokenises = asyncio.Event()
+        self.tokenises.set()
 
     @property
     def ids(self) -> list[str]:
@@ -23,12 +28,15 @@ class FakeLLM:
         self, *, prompt: dict[str, Any], sampling_params: Any, request_id: str
     ) -> AsyncIterator[Any]:
         self.prompts.append(prompt)
+        await self.tokenises.wait()
         state = _State(request_id)
         states = self.output_processor.request_states
         states[f"{request_id}-internal"] = state
         try:
             while True:
                 output = await state.queue.get()
+                if isinstance(output, Exception):
+                    raise output
                 yield output
                 if output.finished:
                     return
@@ -38,14 +46,26 @@ class FakeLLM:
 
     async def sample(self, *tokens: int, finish: bool = False) -> None:
         """Every request in the engine samples these; a first token or an end is sent at once."""
-        for name, state in list(self.output_processor.request_states.items()):
-            is_first = not state.tokens
-            state.tokens += tokens
-            if finish:
-                del self.output_processor.request_states[name]
-            if is_first or finish:
-                state.queue.put_nowait(state.output("length" if finish else None))
+        for request_id in self.ids:
+            self.step(request_id, *tokens, finish=finish)
         await turns()
+
+    def step(self, request_id: str, *tokens: int, finish: bool = False) -> None:
+        """One request samples these; nobody is given the time to take notice."""
+        assert not self.is_paused
+        name = f"{request_id}-internal"
+        state = self.output_processor.request_states[name]
+        is_first = not state.tokens
+        state.tokens += tokens
+        if finish:
+            del self.output_processor.request_states[name]
+        if is_first or finish:
+            state.queue.put_nowait(state.output("length" if finish else None))
+
+    def fail(self, request_id: str, error: Exception) -> None:
+        """One request is answered with an error."""
+        states = self.output_processor.request_states
+        states.pop(f"{request_id}-internal").queue.put_nowait(error)
 
     async def abort(self, request_id: str) -> None:
         state = self.output_processor.request_states.pop(f"{request_id}-internal", None)
@@ -59,6 +79,12 @@ class FakeLLM:
 
     async def resume_generation(self) -> None:
         self.calls.append("resume")
+        self.is_paused = False
+
+    async def _pause_scheduler(self, *, mode: str, clear_cache: bool) -> None:
+        await turns()  # for the step in flight
+        self.calls.append(f"pause scheduler {mode} {clear_cache}")
+        self.is_paused = True
 
 
 class _State:
@@ -66,6 +92,7 @@ class _State:
         self.external_req_id = request_id
         self.tokens: list[int] = []
         self.queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.detokenizer = SimpleNamespace(num_output_tokens=lambda: len(self.tokens))
 
     def make_request_output(self, *, finish_reason: Any, **_: Any) -> Any:
         return self.output(str(finish_reason))

@@ -25,8 +25,10 @@ class GateHouse:
         tokens: int = 4,
         drop_lag: int | None = None,
         keeps_kv: bool = False,
+        servers: dict[str, Any] | None = None,
     ) -> None:
         self.engine = ScriptedEngine(lambda request: tokens)
+        servers = servers or {"server": self.engine}
         settings = {
             "strategy": "copris",
             "adaptive": False,
@@ -37,7 +39,8 @@ class GateHouse:
             "drop_lag": drop_lag,
             "keeps_kv": keeps_kv,
         }
-        self.router = Router({"server": Local(self.engine)}, settings)
+        handles = {name: Local(server) for name, server in servers.items()}
+        self.router = Router(handles, settings)
         rollout = {"response_length": 8, "full_determinism": False, "name": "vllm"}
         config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
         self.client = GateClient(config, Local(self.router))

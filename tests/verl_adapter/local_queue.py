@@ -1,5 +1,6 @@
 """A transfer queue in a dictionary, and actor workers whose log-probs can be told by hand."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,7 +16,15 @@ class LocalQueue:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
         self.tags: dict[str, dict[str, dict[str, Any]]] = {}
+        self.puts: list[list[str]] = []
+        """Keys of each asynchronous put that has come back, in order."""
+        self.errors: list[Exception] = []
+        """What the next asynchronous puts raise."""
+        self.lets_through = asyncio.Event()
+        self.lets_through.set()
         for name in ("kv_batch_put", "kv_batch_get", "kv_list", "kv_clear"):
+            monkeypatch.setattr(tq, name, getattr(self, name))
+        for name in ("async_kv_batch_put", "async_kv_put"):
             monkeypatch.setattr(tq, name, getattr(self, name))
 
     def add(self, key: str, *, partition: str = "train", **fields: list[float]) -> None:
@@ -31,19 +40,30 @@ class LocalQueue:
         self,
         keys: list[str],
         partition_id: str,
-        fields: TensorDict,
+        fields: TensorDict | None = None,
         tags: list[dict[str, Any]] | None = None,
     ) -> KVBatchMeta:
-        assert fields.batch_size[0] == len(keys)
+        columns = {} if fields is None else {name: _values(fields[name]) for name in fields.keys()}  # noqa: SIM118
+        assert all(len(column) == len(keys) for column in columns.values())
         for i, key in enumerate(keys):
             row = self.rows.setdefault(partition_id, {}).setdefault(key, {})
-            row.update({name: list(fields[name].unbind())[i] for name in fields.keys()})  # noqa: SIM118
+            row.update({name: column[i] for name, column in columns.items()})
             known = self.tags.setdefault(partition_id, {})
-            known[key] = tags[i] if tags else known.get(key, {})
+            known[key] = {**known.get(key, {}), **(tags[i] if tags else {})}
         names = set.intersection(*(set(self.rows[partition_id][key]) for key in keys))
         batch = self.batch(*keys, partition=partition_id)
         batch.fields = sorted(names)
         return batch
+
+    async def async_kv_batch_put(self, **put: Any) -> None:
+        await self.lets_through.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.kv_batch_put(**put)
+        self.puts.append(put["keys"])
+
+    async def async_kv_put(self, key: str, partition_id: str, tag: dict[str, Any]) -> None:
+        await self.async_kv_batch_put(keys=[key], partition_id=partition_id, tags=[tag])
 
     def kv_batch_get(
         self, keys: list[str], partition_id: str, select_fields: list[str]
@@ -63,6 +83,11 @@ class LocalQueue:
     def kv_clear(self, keys: list[str], partition_id: str) -> None:
         for key in keys:
             del self.rows[partition_id][key], self.tags[partition_id][key]
+
+
+def _values(column: Any) -> list[Any]:
+    """One value for each row of a column of a TensorDict."""
+    return list(column.unbind() if isinstance(column, torch.Tensor) else column)
 
 
 class ToldWorkers:

@@ -48,6 +48,15 @@ def test_loads_are_the_latest_and_counts_add_up() -> None:
     }
 
 
+def test_what_was_thrown_out_on_purpose_is_no_want_of_room() -> None:
+    stats = EngineStats()
+    stats.forgive(4)
+    stats.record(None, _step(8, preempted=3))
+    assert stats.facts()["preemptions"] == 0  # the fourth has not been told yet
+    stats.record(None, _step(8, preempted=3))
+    assert stats.facts()["preemptions"] == 2
+
+
 def test_the_engines_of_a_replica_are_summed_and_the_fullest_counts() -> None:
     stats = EngineStats()
     stats.record(_scheduler(3, 1, kv=0.5), None, engine_idx=0)

@@ -84,15 +84,16 @@ def test_what_was_kept_was_not_prefilled_again(keeps: bool, kept: int, again: in
     assert (report["kv/kept_tokens"], report["rollout/reprefill_tokens"]) == (kept, again)
 
 
-def test_a_server_that_recomputes_is_told_no_name() -> None:
+def test_every_server_is_told_for_whom_it_samples_and_of_which_stage() -> None:
     async def story() -> None:
         house = GateHouse(concurrency=1, groups=1, size=1)
         await house.router.draw(["a"], [1])
-        await house.router.open(0)
+        await house.router.open(3)
         task = house.ask("a", 0)
         await settled()
         await house.engine.finish(1)
         await task
-        assert "response" not in house.engine.requests[0]
+        request = house.engine.requests[0]
+        assert (request["response"], request["stage"]) == ("a_0", 3)
 
     asyncio.run(story())

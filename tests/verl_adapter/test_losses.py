@@ -111,6 +111,37 @@ def test_the_gap_of_resumed_responses_is_told_apart() -> None:
     assert of_whole["logprob_gap/max"].aggregate() == pytest.approx(2.0)
 
 
+def test_each_token_of_a_micro_batch_is_compared_with_itself() -> None:
+    """Prompts and responses of several lengths; -77 is what belongs to no response token."""
+    jagged = partial(torch.nested.as_nested_tensor, layout=torch.jagged)
+    logp = [[-77, -1.0, -2.0, -77], [-3.0, -77], [-77, -77, -4.0, -5.0, -6.0, -77]]
+    engine = [[-1.5, -2.0], [-3.0], [-4.0, -5.25, -8.0]]
+    versions = [[4, 4], [2], [3, 4, 4]]
+    fields = {
+        "prompts": jagged([torch.zeros(length) for length in (2, 1, 3)]),
+        "responses": jagged([torch.zeros(length) for length in (2, 1, 3)]),
+        # The second row is one that verl made up: fields of another one, which is longer.
+        "response_mask": jagged([torch.ones(length, dtype=torch.int64) for length in (2, 4, 3)]),
+        "rollout_log_probs": jagged(
+            [torch.tensor([*row, *[-77.0] * (3 * (len(row) == 1))]) for row in engine]
+        ),
+        "advantages": jagged([torch.ones(length) for length in (2, 1, 3)]),
+        "policy_version": jagged([torch.tensor(row) for row in versions]),
+    }
+    data = TensorDict(fields, batch_size=[3])
+    tu.assign_non_tensor_data(data, "current_version", 4)
+    loss = _measured()
+    loss.begin()
+    output = {"log_probs": jagged([torch.tensor(row) for row in logp])}
+    metrics = {name: each.aggregate() for name, each in loss(output, data)[1].items()}
+    assert metrics["logprob_gap/abs_sum"] == pytest.approx(0.5 + 0 + 0.25 + 2)
+    assert metrics["logprob_gap/tokens"] == 4
+    assert metrics["resumed_gap/abs_sum"] == pytest.approx(0.25 + 2)  # of the third alone
+    assert metrics["resumed_gap/tokens"] == 2
+    assert [metrics[f"lag{lag}/tokens"] for lag in range(4)] == [4, 1, 1, 0]
+    assert metrics["lag2/ratio_sum"] == 1.0
+
+
 def test_the_row_names_both_gaps_and_leaves_out_what_was_not_seen() -> None:
     def row(resumed_tokens: float) -> dict[str, float]:
         sums = {"max": 0.5, "abs_sum": 0.6, "tokens": resumed_tokens}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.verl_adapter.fake_vllm import FakeLLM, turns
+
 # vLLM and what it imports warn of their own past.
 pytestmark = [pytest.mark.verl, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -70,7 +72,7 @@ def test_a_dead_engine_core_is_an_error_that_names_the_replica(replica: Any) -> 
         asyncio.run(dead.check_alive())
 
 
-def test_a_response_is_known_to_the_engine_and_validation_is_nobody(
+def test_a_response_is_known_to_the_keeping_engine_and_validation_is_nobody(
     replica: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -83,10 +85,10 @@ def test_a_response_is_known_to_the_engine_and_validation_is_nobody(
         return SimpleNamespace(extra_fields={})
 
     monkeypatch.setattr(replica.vLLMHttpServer, "generate", stock)
-    server = _server(replica)
+    server = _server(replica, _parking=replica.ParkingEngine(None), _keeps_kv=True)
 
     async def ask() -> tuple[Any, Any]:
-        training = await server.generate([1, 2], {}, "r1", response="u_0", priority=1)
+        training = await server.generate([1, 2], {}, "r1", response="u_0", stage=0, priority=1)
         validation = await server.generate(prompt_ids=[1], sampling_params={}, request_id="r2")
         return training, validation
 
@@ -95,6 +97,59 @@ def test_a_response_is_known_to_the_engine_and_validation_is_nobody(
     assert seen == [("u_0", {"priority": 1}), (None, {})]
     assert training.extra_fields == {"kv_kept_tokens": 2}
     assert validation.extra_fields == {}
+
+
+class _Stats:
+    def __init__(self) -> None:
+        self.forgiven: list[int] = []
+
+    def forgive(self, requests: int) -> None:
+        self.forgiven.append(requests)
+
+
+def test_a_response_can_be_stopped_in_the_engine_and_is_answered_in_stretches(
+    replica: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        llm, stats = FakeLLM(), _Stats()
+
+        async def stock(self: Any, prompt_ids: list[int], params: Any, name: str, **_: Any) -> Any:
+            async for output in llm.generate(prompt={}, sampling_params=params, request_id=name):
+                last = output
+            tokens = last.outputs[0].token_ids
+            return replica.TokenOutput(
+                token_ids=tokens, extra_fields={"global_steps": self.global_steps}
+            )
+
+        monkeypatch.setattr(replica.vLLMHttpServer, "generate", stock)
+        server = _server(
+            replica, _parking=replica.ParkingEngine(llm), _keeps_kv=False, _stats=stats,
+            global_steps=0,
+        )  # fmt: skip
+        tasks = [
+            asyncio.create_task(server.generate([1], {}, f"r{i}", response=f"u_{i}", stage=0))
+            for i in range(2)
+        ]
+        await turns()
+        llm.step("r0", 5, 6)
+        assert await server.stop(0) == {"u_0": 2, "u_1": 0}
+        assert await server.stop(1) == {"u_0": 2, "u_1": 0}  # nobody was let in meanwhile
+        assert stats.forgiven == [1]
+        late = await server.generate([1], {}, "r2", response="u_2", stage=1)
+        assert (late.token_ids, late.log_probs, late.stop_reason) == ([], [], "aborted")
+        await server.start_again([])
+        server.global_steps = 2
+        await llm.sample(7, finish=True)
+        assert [(await task).extra_fields["segments"] for task in tasks] == [
+            [(2, 0), (1, 2)],
+            [(1, 2)],
+        ]
+        server.node_rank = 1
+        assert await server.stop(2) == {}
+        await server.start_again([])
+        assert llm.calls.count("resume") == 1
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("custom", [None, {}, {"resume_kv": "recompute"}, {"resume_kv": "keep"}])

@@ -1,0 +1,16 @@
+"""The worker extension of vLLM's engines (rollout.engine_kwargs.vllm.worker_extension_cls)."""
+
+from typing import Any
+
+from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+from copris_core.verl_adapter import engine_log
+
+
+class WorkerExtension(vLLMColocateWorkerExtension):
+    """verl's extension, with an eye on every iteration if the run wants it."""
+
+    def __new__(cls, **kwargs: Any) -> "WorkerExtension":
+        """``cls`` is vLLM's worker class, which has this one among its bases."""
+        engine_log.observe(cls)
+        return super().__new__(cls, **kwargs)
