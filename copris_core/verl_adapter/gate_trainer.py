@@ -67,23 +67,27 @@ class GateTrainer(RecipeTrainer):
         ray.get(self.gate.open.remote(self.current_version))
 
     def _stop(self) -> None:
-        """The gate has closed itself; park or abort what runs, and wait for every answer.
+        """The gate has closed itself; park or abort what runs.
 
         Requests that were admitted but have not reached an engine are refused by it and come back
-        as partials without new tokens.
+        as partials without new tokens. Engines stop while the rows of the stage are read.
         """
         self.record.phase(STOPPING, step=self.global_steps)
         if self.parks:
-            ray.get(self.gate.park.remote())
+            self._parked = self.gate.park.remote()
         else:
             self.checkpoint_manager.abort_replicas(reject_request=True)
-        ray.get(self.gate.drained.remote())
 
     def on_sample_end(self) -> None:
-        """The stage is drained; note what it came to."""
-        self._row.update(ray.get(self.gate.stage_report.remote()))
-        self.tell(ray.get(self.gate.facts.remote()))
-        self.checkpoint_manager.sleep_replicas()
+        """Wait for every answer; note what the stage came to."""
+        if self.parks:
+            ray.get(self._parked)
+        ray.get(self.gate.drained.remote())
+        report, facts = ray.get(self.gate.end_stage.remote())
+        self._row.update(report)
+        self.tell(facts)
+        if not self.parks:  # an engine that sleeps cannot be parked in
+            self.checkpoint_manager.sleep_replicas()
 
     def on_step_end(self) -> None:
         """New weights; engines accept requests again, the gate stays closed until it opens."""

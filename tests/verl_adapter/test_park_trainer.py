@@ -43,14 +43,31 @@ def _trainer(monkeypatch: pytest.MonkeyPatch, *, parks: bool) -> tuple[GateTrain
 @pytest.mark.parametrize(
     ("parks", "expected"),
     [
-        (True, ["gate.park", "gate.drained"]),
-        (False, ["engines.abort_replicas[True]", "gate.drained"]),
+        (True, ["gate.park", "gate.drained", "gate.end_stage"]),
+        (
+            False,
+            [
+                "engines.abort_replicas[True]",
+                "gate.drained",
+                "gate.end_stage",
+                "engines.sleep_replicas",
+            ],
+        ),
     ],
 )
 def test_a_stage_ends_by_parking_or_by_aborting(monkeypatch, parks, expected) -> None:
     trainer, calls = _trainer(monkeypatch, parks=parks)
+    monkeypatch.setattr(
+        gate_trainer.ray,
+        "get",
+        lambda answer: ({"rollout/limit": 8}, []) if "end" in calls[-1] else None,
+    )
+    trainer._row, told = {}, []
+    trainer.tell = told.extend
     trainer._stop()
+    trainer.on_sample_end()
     assert calls == expected
+    assert trainer._row == {"rollout/limit": 8}
 
 
 @pytest.mark.parametrize(
