@@ -96,7 +96,8 @@ def _remark(group: Group | None, question: Callable[[Group], float | None]) -> s
     if question is not _at_equal_lag or group is None or group.equal_lag is None:
         return ""
     nearest = ", ".join(group.equal_lag.outside)
-    return f" (lag not reached, nearest {nearest})" if nearest else ""
+    ratio = group.equal_lag.generate_ratio.median
+    return f" (lag not reached; {ratio:.2f} at the nearest, {nearest})" if nearest else ""
 
 
 def _ratio_to_sync(group: Group, name: str) -> float | None:
@@ -130,7 +131,10 @@ def _occupancy(group: Group) -> float | None:
 
 
 def _at_equal_lag(group: Group) -> float | None:
-    return None if group.equal_lag is None else group.equal_lag.generate_ratio.median
+    """None where the lag was not reached: a ratio at another lag is not the goal's."""
+    if group.equal_lag is None or group.equal_lag.outside:
+        return None
+    return group.equal_lag.generate_ratio.median
 
 
 def _median(found: Spread | None) -> float | None:

@@ -200,9 +200,10 @@ class Router(Balancer):
 
     async def end_stage(self) -> tuple[dict[str, float], list[Fact]]:
         """Metrics of the stage that has just been drained, and the facts since the last call."""
-        return self._stage_report(), await self.facts()
+        return await self.stage_report(), await self.facts()
 
-    def _stage_report(self) -> dict[str, float]:
+    async def stage_report(self) -> dict[str, float]:
+        """Metrics of the stage that has just been drained."""
         return {
             **self._counts.metrics(self._gate.limit),
             "rollout/limit": self._gate.limit,

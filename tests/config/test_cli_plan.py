@@ -163,7 +163,7 @@ def test_the_kind_of_lengths_may_be_chosen(tmp_path, kind):
         (["--concurrency", "0,8"], "argument --concurrency: 0 in flight sample nothing"),
         (["--concurrency", "8,x"], "argument --concurrency: '8,x' is no list of numbers such as"),
         (["--concurrency", "99999"], "N'=99999 does not fit: 1 x "),
-        (["--cap", "300000", "--median", "250000"], "does not fit into a KV cache of"),
+        (["--cap", "500000", "--median", "450000"], "does not fit into a KV cache of"),
         (["--staleness-cap", "0"], "a cap of 0 interruptions a response allows fewer than 8"),
         (["--max-lag", "-1"], "max_lag=-1 is negative"),
         (["--stages", "0"], "stages=0 count nothing"),

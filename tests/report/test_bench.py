@@ -238,10 +238,16 @@ def test_a_goal_against_sync_is_not_met_by_a_ratio_to_something_else() -> None:
 @pytest.mark.parametrize(("workload", "wanted"), [("longtail-heavy", 1.15), ("longtail", 1.0)])
 def test_the_gain_at_equal_lag_is_larger_where_the_tail_is(workload, wanted) -> None:
     at = {"workload": workload, "batch": Batch(4, 8)}
-    cells = [cell(key=key("colocate_async", **at), lag_mean=3.0), _fast(key=key("copris", **at))]
-    goal = _goal(_group(*cells), "rollout samples/s, copris / colocate_async", workload + " 4x8")
+    theirs = cell(key=key("colocate_async", **at), lag_mean=3.0)
+    ours = _fast(key=key("copris", **at))
+    kind = "rollout samples/s, copris / colocate_async"
+    at_their_lag = [theirs, replace(ours, lag_mean=3.0)]
+    goal = _goal(_group(*at_their_lag), kind, workload + " 4x8")
     assert (goal.wanted, goal.met) == (wanted, True)
-    assert goal.where.endswith("(lag not reached, nearest copris)")
+    goal = _goal(_group(theirs, ours), kind, workload + " 4x8")
+    assert (goal.wanted, goal.met) == (wanted, None)
+    assert "(lag not reached; " in goal.where
+    assert goal.where.endswith(" at the nearest, copris)")
 
 
 def test_pruning_must_save_its_rate_but_for_five_points() -> None:

@@ -117,7 +117,7 @@ def test_validation_is_served_while_training_is_held() -> None:
         assert (await answer).token_ids == [0, 1, 2, 3]
         await settled()
         assert await house.router.get_total_inflight() == 0
-        assert (await house.router.end_stage())[0]["samples/finished"] == 0
+        assert (await house.router.stage_report())["samples/finished"] == 0
 
     run(story)
 
@@ -134,7 +134,7 @@ def test_a_stage_that_finds_its_groups_carried_over_reports_no_in_flight() -> No
         await house.router.drained()
         await house.router.open(1)
         await house.router.drained()
-        report = await house.router.end_stage()
+        report = await house.router.stage_report()
         assert "rollout/in_flight" not in report
         assert report["rollout/carried_groups"] == 1
 

@@ -25,7 +25,7 @@ def test_a_parked_response_goes_on_in_its_engine_and_its_versions_are_joined() -
         await house.server.sample(3, 4)
         await house.park()
         assert (await house.in_flight(), [task.done() for task in tasks]) == (0, [False, False])
-        report = (await house.router.end_stage())[0]
+        report = await house.router.stage_report()
         assert (report["rollout/interrupted"], report["tokens/generated"]) == (2, 4)
         await house.next_stage(1)
         await settled()
@@ -37,7 +37,7 @@ def test_a_parked_response_goes_on_in_its_engine_and_its_versions_are_joined() -
         assert output.extra_fields["min_global_steps"] == 0
         assert output.extra_fields["max_global_steps"] == 1
         assert len(house.server.requests) == 2
-        report = (await house.router.end_stage())[0]
+        report = await house.router.stage_report()
         assert (report["samples/finished"], report["tokens/generated"]) == (2, 2)
         assert report["rollout/reprefill_tokens"] == 2 * 2
         assert await house.router.num_answers() == house.client.num_absorbed == 2
@@ -111,7 +111,7 @@ def test_who_is_not_let_in_comes_back_with_its_tokens_and_is_resumed_later() -> 
                 await server.sample(6, finish=True)
             assert (await tasks[uid]).token_ids == [3, 4, 6]
             assert house.client.versions(ResponseKey(uid, 0)) == [0, 0, 1]
-        report = (await house.router.end_stage())[0]
+        report = await house.router.stage_report()
         assert report["rollout/reprefill_tokens"] == 3 * 2
         assert report["samples/finished"] == 3
 
@@ -198,7 +198,7 @@ def test_a_stage_that_ends_without_admitting_anybody_leaves_them_parked_and_in_l
         await settled()
         await house.server.end("c_0", 5)
         assert (await tasks["c"]).token_ids == [3, 5]
-        assert (await house.router.end_stage())[0]["rollout/reprefill_tokens"] == 1
+        assert (await house.router.stage_report())["rollout/reprefill_tokens"] == 1
 
     run(story)
 
@@ -238,12 +238,12 @@ def test_a_response_that_ended_while_parked_counts_once_it_is_admitted() -> None
         house.server.llm.is_paused = False
         await house.server.end("a_0", 4)  # the output was still on its way
         assert (task.done(), await house.in_flight()) == (False, 0)
-        assert (await house.router.end_stage())[0]["samples/finished"] == 0
+        assert (await house.router.stage_report())["samples/finished"] == 0
         await house.next_stage(1)
         await settled()
         assert (await task).token_ids == [3, 4]
         assert await house.in_flight() == 0
-        report = (await house.router.end_stage())[0]
+        report = await house.router.stage_report()
         assert (report["samples/finished"], report["tokens/generated"]) == (1, 1)
         await house.completed("a", tokens=2)
         assert (await house.router.news(1)).stage_is_over
@@ -302,7 +302,7 @@ def test_a_second_turn_parks_like_the_first() -> None:
         await house.next_stage(2)
         await settled()
         # As for a partial that is sent again: of the turn that was interrupted.
-        assert (await house.router.end_stage())[0]["rollout/reprefill_tokens"] == 1
+        assert (await house.router.stage_report())["rollout/reprefill_tokens"] == 1
         await house.server.end("a_0", 7)
         assert await task == [6, 7]
         assert house.client.versions(A0) == [0, 0, 1, 1, 2]

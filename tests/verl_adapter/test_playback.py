@@ -145,7 +145,7 @@ def test_a_group_that_is_too_old_is_given_up_and_its_responses_are_told() -> Non
             (Event.DROPPED, 0, 3),
             (Event.DROPPED, 1, 3),
         ]
-        assert (await house.router.end_stage())[0]["rollout/dropped_groups"] == 1
+        assert (await house.router.stage_report())["rollout/dropped_groups"] == 1
 
     run(story)
 
