@@ -91,6 +91,7 @@ def test_every_word_reaches_the_question(capsys):
     assert {each["stages"] for each in content["predictions"]} == {6}
 
 
+@pytest.mark.slow
 def test_an_estimate_is_called_one(capsys):
     words = ["--preset", "h100-7b", "--concurrency", "512", "--stages", "1", "--prompts", "32"]
     assert plan(*words) == 0

@@ -197,6 +197,7 @@ def test_the_knee_is_the_smallest_limit_near_the_best(rates: Sequence[float], kn
     assert knee_of(sweep[::-1]).concurrency == knee
 
 
+@pytest.mark.slow
 def test_a_cap_bounds_the_choice_and_its_price_is_told() -> None:
     free = _usual_plan()
     capped = make_plan(_question(staleness_cap=0.75))
