@@ -33,6 +33,9 @@ ABSORB_POLL_S = 0.005
 class GateTrainer(RecipeTrainer):
     """verl's trainer with a gate in front of its engines."""
 
+    _parked: ray.ObjectRef | None = None
+    """Answer of the gate, once its engines stand still."""
+
     def get_llm_client(self) -> GateClient:
         """Give agent loops the client that passes the gate."""
         return self.llm_server_manager.get_client(client_cls=GateClient)

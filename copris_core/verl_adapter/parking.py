@@ -21,7 +21,7 @@ DRAIN_POLL_S: Final = 0.001
 
 
 @dataclass(slots=True, kw_only=True)
-class Visit:
+class EngineCall:
     """One call of a server's ``generate`` on behalf of a training response."""
 
     response: str
@@ -48,7 +48,7 @@ class ParkingEngine:
     def __init__(self, engine: Any) -> None:
         """``engine``: the ``AsyncLLM``."""
         self._engine = engine
-        self._visits: dict[str, Visit] = {}
+        self._visits: dict[str, EngineCall] = {}
         self._stopped_at: int | None = None
         self._started = asyncio.Event()
         self._started.set()
@@ -70,11 +70,11 @@ class ParkingEngine:
             await self._started.wait()
         return True
 
-    def enter(self, visit: Visit) -> None:
+    def enter(self, visit: EngineCall) -> None:
         """A request is handed to the engine."""
         self._visits[visit.response] = visit
 
-    def leave(self, visit: Visit) -> None:
+    def leave(self, visit: EngineCall) -> None:
         """Its answer is there."""
         self._visits.pop(visit.response, None)
 
@@ -110,7 +110,7 @@ class ParkingEngine:
         await self._engine.resume_generation()
         self._started.set()
 
-    def _visits_by_id(self) -> dict[str, Visit]:
+    def _visits_by_id(self) -> dict[str, EngineCall]:
         return {visit.request_id: visit for visit in self._visits.values()}
 
     def _so_far(self) -> dict[str, int]:
@@ -152,6 +152,17 @@ class Parking:
         self._asked: set[ResponseKey] = set()
         self.is_stopped = False
         """Whether the engines stand still with parked responses in them."""
+        self.started: asyncio.Future[Any] | None = None
+        """Their answers to the latest start."""
+
+    def refuse_failed_start(self) -> None:
+        """A stage whose engines did not start would wait for ever.
+
+        Raises:
+            Exception: what an engine answered to the latest start instead of starting.
+        """
+        if self.started is not None and self.started.done():
+            self.started.result()
 
     def enter(self, key: ResponseKey, stay: Stay) -> None:
         """A response goes to a server."""

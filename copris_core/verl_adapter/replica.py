@@ -12,8 +12,7 @@ from vllm.v1.engine import FinishReason
 
 from copris_core.verl_adapter.engine_stats import EngineStats, facts_without_stats
 from copris_core.verl_adapter.keep import KEPT_TOKENS, VISIT, KeepingEngine, Visit
-from copris_core.verl_adapter.parking import SEGMENTS, ParkingEngine
-from copris_core.verl_adapter.parking import Visit as Stretches
+from copris_core.verl_adapter.parking import SEGMENTS, EngineCall, ParkingEngine
 
 
 class GateServer(vLLMHttpServer):
@@ -67,16 +66,16 @@ class GateServer(vLLMHttpServer):
             return await self._kept(
                 response, prompt_ids, sampling_params, request_id, *inputs, **named_inputs
             )
-        visit = Stretches(response=response, request_id=request_id)
-        self._parking.enter(visit)
+        call = EngineCall(response=response, request_id=request_id)
+        self._parking.enter(call)
         try:
             output = await super().generate(
                 prompt_ids, sampling_params, request_id, *inputs, **named_inputs
             )
         finally:
-            self._parking.leave(visit)
-        visit.cut(len(output.token_ids), output.extra_fields["global_steps"])
-        output.extra_fields[SEGMENTS] = visit.segments
+            self._parking.leave(call)
+        call.cut(len(output.token_ids), output.extra_fields["global_steps"])
+        output.extra_fields[SEGMENTS] = call.segments
         return output
 
     async def _kept(self, response: str | None, *inputs: Any, **named_inputs: Any) -> TokenOutput:

@@ -60,7 +60,6 @@ class Router(Balancer):
         self._reason = ""
         self._num_answers = 0
         self._watching: asyncio.Task[None] | None = None
-        self._starting: asyncio.Future[Any] | None = None
 
     # ---- training requests ----
 
@@ -179,7 +178,7 @@ class Router(Balancer):
         """Send whoever is parked back to its client, as if it had been aborted."""
         if self._parking.is_stopped:
             self._start_engines(staying=[])
-            await self._starting
+            await self._parking.started
         if not await self._until(lambda: not self._parking.in_engines(), DRAIN_TIMEOUT_S):
             raise RuntimeError(_no_answer_from(self._parking.in_engines()))
 
@@ -320,7 +319,7 @@ class Router(Balancer):
         stays = set(staying)
         leaving = [key for key in self._parking.in_engines() if key not in stays]
         names = self._parking.names_by_server(leaving)
-        self._starting = asyncio.gather(
+        self._parking.started = asyncio.gather(
             *(
                 server.start_again.remote(names.get(server_id, []))
                 for server_id, server in self._servers.items()
@@ -367,6 +366,7 @@ class Router(Balancer):
             return None
 
     def _news_now(self) -> News | None:
+        self._parking.refuse_failed_start()
         failed, dropped = tuple(self._gate.take_failed()), tuple(self._dropped)
         self._dropped = []
         over = self._gate.stage_is_over

@@ -5,7 +5,7 @@ from typing import Any
 from verl.workers.rollout.replica import TokenOutput
 
 from copris_core.rollout.concurrency import FixedLimit
-from copris_core.verl_adapter.parking import SEGMENTS, ParkingEngine, Visit
+from copris_core.verl_adapter.parking import SEGMENTS, EngineCall, ParkingEngine
 from tests.verl_adapter.fake_vllm import FakeLLM
 from tests.verl_adapter.gate_house import GateHouse
 from tests.verl_adapter.scripted import settled
@@ -25,7 +25,7 @@ class ParkingServer:
         if not await self.parking.may_enter(request.get("stage")):
             return self._output([], "aborted")
         self.requests.append(request)
-        visit = Visit(response=request["response"], request_id=request["request_id"])
+        visit = EngineCall(response=request["response"], request_id=request["request_id"])
         self.parking.enter(visit)
         try:
             async for output in self.llm.generate(

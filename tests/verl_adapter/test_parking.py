@@ -7,7 +7,7 @@ import pytest
 from verl.workers.rollout.replica import TokenOutput
 
 from copris_core.rollout.order import ResponseKey
-from copris_core.verl_adapter.parking import SEGMENTS, Parking, Stay, Visit
+from copris_core.verl_adapter.parking import SEGMENTS, EngineCall, Parking, Stay
 from tests.verl_adapter.gate_house import run
 from tests.verl_adapter.parking_house import ParkingServer
 from tests.verl_adapter.scripted import settled
@@ -159,7 +159,7 @@ def test_who_leaves_is_aborted_with_what_it_has_before_anybody_goes_on() -> None
 
 
 def test_a_stretch_without_tokens_is_none() -> None:
-    visit = Visit(response="a_0", request_id="r")
+    visit = EngineCall(response="a_0", request_id="r")
     visit.cut(0, 3)
     assert visit.segments == []
     visit.cut(2, 4)

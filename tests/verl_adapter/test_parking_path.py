@@ -336,3 +336,25 @@ def test_who_had_not_reached_the_engine_comes_back_and_asks_again() -> None:
         assert [request["stage"] for request in house.server.requests] == [1]
 
     run(story)
+
+
+def test_an_engine_that_does_not_start_again_ends_the_stage_with_its_word() -> None:
+    async def story() -> None:
+        house = ParkingHouse(concurrency=1, groups=1, size=1)
+
+        async def start_again(leaving: list[str]) -> None:
+            raise RuntimeError("the engine does not start")
+
+        await house.next_stage(0, concurrency=1)
+        await house.router.draw(["a"], [1])
+        house.ask("a", 0)
+        await settled()
+        await house.park()
+        (server,) = house.servers.values()
+        server.start_again = start_again
+        await house.next_stage(1, concurrency=1)
+        await settled()
+        with pytest.raises(RuntimeError, match="the engine does not start"):
+            await house.router.news(1)
+
+    run(story)
