@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from copris_core.cli_bench import BENCH_HELP, bench
+from copris_core.cli_data import DATA_HELP, data
+from copris_core.cli_picture import PICTURE_HELP, picture
 from copris_core.cli_plan import PLAN_HELP, plan
 
 if TYPE_CHECKING:
@@ -31,18 +33,26 @@ copris: RL recipes for LLM reasoning on stock verl
                                    measure every method beside stock verl on this machine
   copris plan    [--preset NAME] [--lengths FILE] ...
                                    which N' to choose, before anything is started
+  copris data    make prorl --out DIR [--sizes math=400,...]
+                                   make ProRL's five training and validation sets
+  copris picture RUN [--out FILE]  how a prolonged run went, as a picture and numbers
 
   copris COMMAND --help            more about one command
 """
 
 KEYS_HELP: Final = """\
 Keys are Hydra overrides of configs/train.yaml:
-  experiment=grpo|copris|cppo|copris_cppo      a named run
+  experiment=grpo|copris|cppo|prorl|dapo, or a stack: copris_cppo, copris_prorl, copris_dapo,
+      cppo_dapo, copris_cppo_prorl_dapo        a named run
   strategy=sync|naive_partial|oversample|copris  strategy.concurrency=N
   strategy.limit=fixed|adaptive                staleness.max_lag=K
   correction=none|cross_stage|stage|decoupled  correction.reject=none|token|sequence
-  pruning=none|cppo     pruning.pruning_rate=P clip=symmetric|dapo
-  task=days|gsm8k       task.path=FILE         policy=tiny_days|hf  policy.path=FOLDER
+  pruning=none|cppo     pruning.pruning_rate=P clip=symmetric|dapo|prorl
+  group_filter=none|dapo                       reward_shaping=none|dapo|prorl_v2
+  kl_control=none|fixed|adaptive               reference_reset=none|interval|prorl_v1|prorl_v2
+  entropy_control=none|trend                   length_schedule=none|steps|cosine
+  task=days|gsm8k|math|code|stem|logic|instruction|mix|file|custom    task.path=FILE
+  policy=tiny_days|hf   policy.path=FOLDER
   platform=cpu|gpu      platform.devices=N     seed=N  run.dir=FOLDER  mini_batches=N
   trainer.total_training_steps=N, data.train_batch_size=N, and every other key of verl
 """
@@ -262,6 +272,8 @@ COMMANDS: Final[dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "audit": (_audit, AUDIT_HELP),
     "bench": (bench, BENCH_HELP),
     "plan": (plan, PLAN_HELP),
+    "data": (data, DATA_HELP),
+    "picture": (picture, PICTURE_HELP),
 }
 
 

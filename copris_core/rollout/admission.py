@@ -1,8 +1,8 @@
 """The gate: admits at most N' responses at once and ends the stage at the B-th complete group.
 
-Facts in (``draw``, ``ask``, ``settle``, ``complete``, ``open``), decisions out (``admit``,
-``prompts_wanted``, ``take``). It owns no task, client or clock, so the Ray router and a simulator
-drive the same object. Follows CoPRIS, arXiv 2511.05589, section 3 (concurrency-controlled
+Facts in (``draw``, ``ask``, ``settle``, ``complete``, ``discard``, ``open``), decisions out
+(``admit``, ``prompts_wanted``, ``take``). It owns no task, client or clock, so the Ray router and a
+simulator drive the same object. Follows CoPRIS, arXiv 2511.05589, section 3 (concurrency-controlled
 generation, early termination, buffering), with admission by response instead of by batch.
 
 Invariants, each one tested as a sentence:
@@ -25,7 +25,7 @@ from copris_core.rollout.gate_state import (
     Place,
     SavedReady,
 )
-from copris_core.rollout.groups import Groups
+from copris_core.rollout.groups import Group, Groups
 from copris_core.rollout.order import ResponseKey, ServiceOrder
 from copris_core.rollout.pacing import Pacing
 from copris_core.rollout.states import IllegalMoveError, check_move
@@ -185,11 +185,7 @@ class AdmissionGate:
             IllegalMoveError: a member is still waiting or running, or, in a group that has not
                 failed, has been interrupted and never went on.
         """
-        unended = {Place.WAITING, Place.RUNNING} | (set() if failed else {Place.PAUSED})
-        if any(member.place in unended for member in self._groups.members(uid)):
-            raise IllegalMoveError(f"group {uid} was reported complete while a member is not done")
-        group = self._groups.remove(uid)
-        self._line.forget(uid)
+        group = self._end(uid, failed=failed)
         if failed:
             self._failed.append(uid)
             self._submitted_groups -= 1
@@ -197,8 +193,21 @@ class AdmissionGate:
             start = self._version if group.oldest_version is None else group.oldest_version
             order = group.queued.draw_order
             self._groups.put_ready(SavedReady(draw_order=order, uid=uid, oldest_version=start))
-        if self._state is Gate.OPEN and self.stage_is_over:
-            self.close()
+        self._close_if_over()
+
+    def discard(self, uid: str) -> None:
+        """All members of a group have ended, and nothing can be learnt from it.
+
+        It does not count for the stage, which another group must fill (dynamic sampling, DAPO,
+        arXiv 2503.14476, section 3.2).
+
+        Raises:
+            KeyError: the prompt is unknown.
+            IllegalMoveError: a member is not done.
+        """
+        self._end(uid, failed=False)
+        self._submitted_groups -= 1
+        self._close_if_over()  # it may have been the one that a bound on staleness waited for
 
     def open(self, version: int) -> None:
         """Begin a stage under policy ``version``; with B groups ready already it ends at once.
@@ -291,6 +300,17 @@ class AdmissionGate:
         self._groups.restore(state)
 
     # ---- inside ----
+
+    def _end(self, uid: str, *, failed: bool) -> Group:
+        unended = {Place.WAITING, Place.RUNNING} | (set() if failed else {Place.PAUSED})
+        if any(member.place in unended for member in self._groups.members(uid)):
+            raise IllegalMoveError(f"group {uid} was reported complete while a member is not done")
+        self._line.forget(uid)
+        return self._groups.remove(uid)
+
+    def _close_if_over(self) -> None:
+        if self._state is Gate.OPEN and self.stage_is_over:
+            self.close()
 
     def _may_admit(self) -> bool:
         """Whether the next one may start; the gate is open, and more must be sampled."""

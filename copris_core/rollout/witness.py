@@ -45,6 +45,11 @@ class Witness:
             self._facts.append(Fact(Event.FINISHED, version, uid, index, tokens))
         self._tokens[uid] = dict(lengths)
 
+    def filtered(self, uid: str, version: int, reason: str) -> None:
+        """A complete group is not trained."""
+        self._facts.append(Fact(Event.FILTERED, version, uid, reason=reason))
+        self.forget([uid])
+
     def failed(self, uid: str, version: int, reason: str) -> None:
         """A group is given up after an error."""
         self._facts.append(Fact(Event.FAILED, version, uid, reason=reason))

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from copris_core.tasks.answers import exact_number, marked_answer
+from copris_core.tasks.answers import exact_number, final_answer
+from copris_core.tasks.math_latex import canonical
 from copris_core.tasks.records import Record, read_records
 from copris_core.tasks.task import Message, Row, Split, TaskDataError, Verdict
 
@@ -88,12 +89,15 @@ class Gsm8kTask:
     def score(self, text: str, ground_truth: str) -> Verdict:
         r"""Score 1 when the last ``####`` or ``\boxed{}`` marks the right answer, else 0.
 
-        An exact number is compared digit by digit; a fraction is left to math-verify.
+        Without either, "the answer is 18" and "A: 18" count. An exact number is compared digit by
+        digit; a fraction is left to math-verify.
         """
-        answer = marked_answer(text)
+        answer = final_answer(text)
         if not answer:
             return Verdict(score=0.0, reason="no answer after #### or in a box")
         number = exact_number(answer)
+        if number is None:
+            number = exact_number(canonical(answer))  # \$1{,}200
         if number is not None:
             correct = number == Decimal(ground_truth)
             return Verdict(score=1.0, reason="correct") if correct else WRONG

@@ -38,15 +38,16 @@ def read_records(path: str, *, split: Split) -> list[Record]:
         TaskDataError: the file is missing, empty or malformed, or the hub can't be reached.
     """
     file = Path(path).expanduser()
-    local = file.exists() or not _looks_like_hub_id(path)
-    rows = _local_rows(file) if local else _hub_rows(path, split)
+    local = file.exists() or not looks_like_hub_id(path)
+    rows = local_rows(file, mend=MEND) if local else _hub_rows(path, split)
     records = [_record(row, place, line, local=local) for place, line, row in rows]
     if not records:
         raise TaskDataError(f"{path}: no rows; {MEND}")
     return records
 
 
-def _looks_like_hub_id(path: str) -> bool:
+def looks_like_hub_id(path: str) -> bool:
+    """Whether a setting that names no file here may name a dataset on the hub."""
     parts = path.split("/")
     return (
         len(parts) == 2
@@ -56,16 +57,21 @@ def _looks_like_hub_id(path: str) -> bool:
     )
 
 
-def _local_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
+def local_rows(file: Path, *, mend: str) -> Iterator[tuple[str, int, Any]]:
+    """Read the rows of a jsonl or parquet file as (place for a message, number from 1, row).
+
+    Raises:
+        TaskDataError: the file is missing or unreadable; ends with ``mend``, which says what a row
+            must look like.
+    """
     if not file.is_file():
         raise TaskDataError(f"{file}: no such file; set task.path to a .jsonl or .parquet file")
-    readers = {".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
-    if file.suffix not in readers:
+    if file.suffix not in (".jsonl", ".parquet"):
         raise TaskDataError(f"{file}: unknown kind of file; give a .jsonl or .parquet file")
-    return readers[file.suffix](file)
+    return _jsonl_rows(file, mend) if file.suffix == ".jsonl" else _parquet_rows(file)
 
 
-def _jsonl_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
+def _jsonl_rows(file: Path, mend: str) -> Iterator[tuple[str, int, Any]]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -74,7 +80,7 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
             try:
                 yield place, number, json.loads(line)
             except ValueError as error:  # bad JSON or bad UTF-8
-                raise TaskDataError(f"{place}: not JSON ({error}); {MEND}") from error
+                raise TaskDataError(f"{place}: not JSON ({error}); {mend}") from error
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, int, Any]]:

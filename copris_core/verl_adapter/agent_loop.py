@@ -5,6 +5,7 @@ Any agent loop registered with verl runs here unchanged.
 
 import asyncio
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -27,6 +28,7 @@ from copris_core.verl_adapter.fields import VERSION_FIELD
 from copris_core.verl_adapter.group_rows import GroupRows
 from copris_core.verl_adapter.reward import compute_score
 from copris_core.verl_adapter.router import GroupDroppedError
+from copris_core.verl_adapter.shaping import score_of, shaping_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,9 @@ RETRY_AFTER_S = 0.5
 
 TRAIN: Final = "train"
 """The partition of the queue that verl's worker puts training rows in."""
+
+TRAINING_BUDGET: ContextVar[int | None] = ContextVar("training_budget", default=None)
+"""Most tokens of the training response that the current task samples; None for validation."""
 
 OUR_REWARD = f"pkg://{compute_score.__module__}"
 
@@ -53,6 +58,8 @@ class StoredGroup:
     """The prompt."""
     lengths: dict[int, int]
     """Response tokens of each stored member by index."""
+    scores: dict[int, float] = field(default_factory=dict)
+    """What the verifier gave it; empty when nobody asks."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +68,8 @@ class _Progress:
 
     stored: dict[int, int] = field(default_factory=dict)
     """Response tokens by index of each member that is stored, or held until all are there."""
+    scores: dict[int, float] = field(default_factory=dict)
+    """What the verifier gave each of these, before any shaping."""
     retries: int = 0
     """Members tried again after an error."""
     error: str | None = None
@@ -84,11 +93,21 @@ class LeanWorkerLoop(_StockWorker):
         super().__init__(*args, **kwargs)
         self._rows = GroupRows(silent=self.silent)
         self._rows.bind()
+        self._shaping = shaping_of(self.config, [self.tokenizer.eos_token_id])
+        self._budget: int = self.config.actor_rollout_ref.rollout.response_length
+
+    async def set_response_budget(self, tokens: int) -> None:
+        """Most tokens of a training response that begins from now on."""
+        self._budget = tokens
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], **kwargs: Any
     ) -> Any:
         described = _agent_loop_registry[kwargs["agent_name"]]
+        budget = None if trajectory["validate"] else self._budget_of(kwargs)
+        TRAINING_BUDGET.set(budget)  # each loop is its own task
+        if budget is not None:
+            sampling_params = {"max_tokens": budget, **sampling_params}
         if self.config.actor_rollout_ref.rollout.name == "vllm":
             sampling_params = {"detokenize": False, **sampling_params}
         if set(described) - {"name"} != {"_target_"} or kwargs.get("trace"):
@@ -96,6 +115,9 @@ class LeanWorkerLoop(_StockWorker):
         kwargs = {k: v for k, v in kwargs.items() if k not in ("agent_name", "trace")}
         output = await self._build(described["_target_"]).run(sampling_params, **kwargs)
         return await self._agent_loop_postprocess(output, trajectory["validate"], **kwargs)
+
+    def _budget_of(self, row: dict[str, Any]) -> int:
+        return self._budget
 
     def _build(self, target: str) -> Any:
         """What hydra.utils.instantiate makes of a registered class (agent_loop.py:683)."""
@@ -119,8 +141,9 @@ class LeanWorkerLoop(_StockWorker):
         text = self.tokenizer.decode(final.response_ids, skip_special_tokens=True)
         truth = kwargs["reward_model"]["ground_truth"]
         result = await asyncio.to_thread(compute_score, kwargs["data_source"], text, truth)
-        final.reward_score = result["score"]
-        final.extra_fields["reward_extra_info"] = result
+        reward, told = self._shaping.reward(result, final.response_ids, TRAINING_BUDGET.get())
+        final.reward_score = reward
+        final.extra_fields["reward_extra_info"] = told
         return None
 
 
@@ -138,7 +161,9 @@ class GateWorkerLoop(LeanWorkerLoop):
         """Before these prompts are dispatched again: what was sampled, and what is stored."""
         self.llm_client.restore(responses)
         for group in stored:
-            self._groups[group.uid] = _Progress(stored=dict(group.lengths))
+            self._groups[group.uid] = _Progress(
+                stored=dict(group.lengths), scores=dict(group.scores)
+            )
 
     async def unfinished(self) -> tuple[list[PartialResponse], int]:
         """Every response of this worker that has begun and is not stored; answers taken so far.
@@ -170,7 +195,11 @@ class GateWorkerLoop(LeanWorkerLoop):
         await self._store_rows(uid, progress)
         del self._groups[uid]
         await self.llm_client.gate.complete.remote(
-            uid, lengths=progress.stored, retries=progress.retries, error=progress.error
+            uid,
+            lengths=progress.stored,
+            retries=progress.retries,
+            error=progress.error,
+            scores=list(progress.scores.values()),
         )
         return None
 
@@ -234,8 +263,14 @@ class GateWorkerLoop(LeanWorkerLoop):
         logps = _spread(self.llm_client.logps(key), output.response_mask)
         output.response_logprobs = logps.tolist()
         await super()._agent_loop_postprocess(output, validate, **kwargs)
-        self._groups[key.uid].stored[key.index] = len(output.response_ids)
+        progress = self._groups[key.uid]
+        progress.stored[key.index] = len(output.response_ids)
+        progress.scores[key.index] = score_of(output)
         return None
+
+    def _budget_of(self, row: dict[str, Any]) -> int:
+        """What it began with, if it began before a restart."""
+        return self.llm_client.budget(ResponseKey(row["uid"], row["session_id"])) or self._budget
 
     async def _compute_score(self, outputs: list[Any], kwargs: dict[str, Any]) -> None:
         row = {name: value for name, value in kwargs.items() if name != VERSION_FIELD}
@@ -265,6 +300,10 @@ class LeanAgentLoopManager(AgentLoopManagerTQ):
         turns = [workers[(self._next_worker + i) % len(workers)] for i in range(len(chunks))]
         self._next_worker = (self._next_worker + len(chunks)) % len(workers)
         ray.get([w.generate_sequences.remote(c) for w, c in zip(turns, chunks, strict=True)])
+
+    def set_response_budget(self, tokens: int) -> None:
+        """Most tokens of training responses that begin from now on; engines stay as they are."""
+        ray.get([w.set_response_budget.remote(tokens) for w in self.agent_loop_workers])
 
 
 class GateAgentLoopManager(LeanAgentLoopManager):

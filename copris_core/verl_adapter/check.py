@@ -12,10 +12,17 @@ from typing import Any, Final
 from omegaconf import DictConfig
 
 from copris_core.tasks import Row, get_task
+from copris_core.tasks.code_task import NAME as CODE
+from copris_core.tasks.code_verdict import sandbox_trouble
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
 from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
 from copris_core.verl_adapter.keep_check import keep_notes, refuse_keep
 from copris_core.verl_adapter.park_check import park_notes
+from copris_core.verl_adapter.prolonged_check import (
+    prolonged_lines,
+    prolonged_notes,
+    refuse_prolonged,
+)
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -42,9 +49,11 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
     _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
     refuse_correction(run, cfg)
     refuse_keep(run, cfg)
+    refuse_prolonged(run, cfg)
     _refuse_unsafe_checkpoints(cfg)
     _refuse_lost_advantages(run, cfg)
     train_rows, validation_rows = _rows(run.task)
+    _refuse_missing_sandbox([*train_rows, *validation_rows])
     if len(train_rows) < run.plan.prompts:
         raise ConfigError(
             f"task={run.task.name} has {len(train_rows)} training rows, fewer than the "
@@ -52,6 +61,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
         )
     return [
         *_choices(run),
+        *prolonged_lines(run),
         f"rows           {len(train_rows)} training, {len(validation_rows)} validation",
         *_arithmetic(run),
         *_warnings(run, cfg),
@@ -64,6 +74,11 @@ def _rows(choice: TaskChoice) -> tuple[list[Row], list[Row]]:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"task={choice.name}: {error}") from error
     return task.train_rows(), task.validation_rows()
+
+
+def _refuse_missing_sandbox(rows: list[Row]) -> None:
+    if any(row.data_source == CODE for row in rows) and (trouble := sandbox_trouble()):
+        raise ConfigError(f"task={CODE} runs what a model writes, and cannot here: {trouble}")
 
 
 def _refuse_given_files(cfg: DictConfig) -> None:
@@ -212,3 +227,4 @@ def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
     yield from (f"{mark}{note}" for note in correction_notes(run, cfg))
     yield from (f"{mark}{note}" for note in keep_notes(run))
     yield from (f"{mark}{note}" for note in park_notes(run, cfg))
+    yield from (f"{mark}{note}" for note in prolonged_notes(run, cfg))

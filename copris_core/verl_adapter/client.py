@@ -77,6 +77,11 @@ class GateClient(LLMServerClient):
         """[T] behaviour log-prob of every token sampled for a response, over all its turns."""
         return [logp for call in self._calls.get(key, []) for logp in call.logps()]
 
+    def budget(self, key: ResponseKey) -> int | None:
+        """Most tokens that a response began with, if it has begun."""
+        calls = (*self._calls.get(key, []), *self._recorded.get(key, []))
+        return calls[0].max_tokens if calls else None
+
     def forget(self, key: ResponseKey) -> None:
         """The response is stored elsewhere or given up."""
         self._calls.pop(key, None)

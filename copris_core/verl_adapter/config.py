@@ -15,6 +15,7 @@ from copris_core.pruning import PruningConfig, allocated_prompts, keep_count
 from copris_core.verl_adapter.batch_plan import BatchPlan
 from copris_core.verl_adapter.correction_config import CorrectionConfig
 from copris_core.verl_adapter.errors import ConfigError, one_of
+from copris_core.verl_adapter.prolonged_config import FilterChoice, ProlongedChoice, ShapingChoice
 from copris_core.verl_adapter.strategy_config import StalenessConfig, StrategyConfig
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CorrectionConfig",
     "PlatformChoice",
     "PolicyChoice",
+    "ProlongedChoice",
     "PruningChoice",
     "RunConfig",
     "StalenessConfig",
@@ -157,6 +159,12 @@ class RunConfig:
     """Which rows are trained on."""
     clip: ClipChoice
     """Trust region."""
+    group_filter: FilterChoice | None
+    """Which complete groups are not trained; None: all are."""
+    shaping: ShapingChoice | None
+    """What becomes of the verifier's score; None: it is the reward."""
+    prolonged: ProlongedChoice
+    """What changes while the run goes on."""
     task: TaskChoice
     """Rows and verifier."""
     policy: PolicyChoice
@@ -189,10 +197,24 @@ class RunConfig:
                 f"staleness.max_lag={self.staleness.max_lag} does nothing with "
                 f"strategy={self.strategy.name}: add strategy=copris, or remove it"
             )
-        if self.strategy.is_stock and (self.pruning.rule or self.correction.name != "none"):
+        if self.strategy.is_stock:
+            self._refuse_methods()
+
+    def _refuse_methods(self) -> None:
+        chosen = {
+            "correction": self.correction.name != "none",
+            "pruning": self.pruning.rule is not None,
+            "group_filter": self.group_filter is not None,
+            "reward_shaping": self.shaping is not None,
+            "kl_control": self.prolonged.kl is not None,
+            "entropy_control": self.prolonged.entropy is not None,
+            "length_schedule": self.prolonged.length is not None,
+        }
+        mend = " ".join(f"{group}=none" for group, is_chosen in chosen.items() if is_chosen)
+        if mend:
             raise ConfigError(
                 f"strategy={self.strategy.name} is verl's own trainer and knows no method of ours: "
-                "add correction=none pruning=none"
+                f"add {mend}"
             )
 
     @property

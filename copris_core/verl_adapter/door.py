@@ -19,6 +19,7 @@ from copris_core.verl_adapter.config import (
     CorrectionConfig,
     PlatformChoice,
     PolicyChoice,
+    ProlongedChoice,
     PruningChoice,
     RunConfig,
     StalenessConfig,
@@ -29,6 +30,11 @@ from copris_core.verl_adapter.correction_config import VERLS_OWN
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.overrides import compose
 from copris_core.verl_adapter.park_check import parks
+from copris_core.verl_adapter.prolonged_config import (
+    filter_choice,
+    prolonged_choice,
+    shaping_choice,
+)
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
@@ -72,6 +78,9 @@ def parse(cfg: DictConfig) -> RunConfig:
         correction=_correction(cfg),
         pruning=pruning,
         clip=_clip(cfg),
+        group_filter=filter_choice(cfg),
+        shaping=shaping_choice(cfg),
+        prolonged=prolonged_choice(cfg),
         task=_task(cfg),
         policy=_policy(cfg),
         platform=PlatformChoice(
@@ -181,7 +190,11 @@ def derive(cfg: DictConfig, run: RunConfig) -> DictConfig:
             "algorithm": {
                 "rollout_correction": {"bypass_mode": run.correction.anchors_on_behaviour}
             },
-            "data": {"train_batch_size": run.plan.prompts},
+            "data": {
+                "train_batch_size": run.plan.prompts,
+                # A group that is filtered is replaced by one prompt.
+                **({"gen_batch_size": 1} if run.group_filter else {}),
+            },
             "strategy": {"park": parks(run, cfg) if run.strategy.is_partial else None},
             "policy": {"path": str(run.policy.path)},
             "actor_rollout_ref": {
@@ -198,6 +211,7 @@ def _actor(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
     clip = run.clip.bounds
     asked = number(cfg, "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu")
     return {
+        **_held_to_reference(run.prolonged),
         # verl counts a mini-batch in prompts and multiplies by n itself.
         "ppo_mini_batch_size": run.plan.groups_per_mini_batch,
         "ppo_micro_batch_size_per_gpu": run.plan.micro_batch(at_most=asked),
@@ -205,6 +219,17 @@ def _actor(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
         "clip_ratio_low": clip.low,
         "clip_ratio_high": clip.high,
         "clip_ratio_c": clip.dual,
+    }
+
+
+def _held_to_reference(chosen: ProlongedChoice) -> dict[str, Any]:
+    """KL and entropy terms of the loss, as they begin."""
+    kl = {"kl_loss_coef": chosen.kl_coefficient, "kl_loss_type": chosen.kl_estimator}
+    entropy = chosen.entropy
+    return {
+        "use_kl_loss": chosen.kl is not None,
+        **(kl if chosen.kl is not None else {}),
+        **({} if entropy is None else {"entropy_coeff": entropy.initial}),
     }
 
 

@@ -4,8 +4,10 @@ verl hands a router nothing but a YAML file, so the choices travel in it as plai
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from copris_core.filtering import FilterBook
 from copris_core.rollout.admission import AdmissionGate
 from copris_core.rollout.concurrency import Limit
 from copris_core.rollout.supply import BatchBound, OnDemand, Oversample, Supply, oversampled_groups
@@ -31,6 +33,7 @@ def gate_settings(run: RunConfig) -> dict[str, Any]:
         "max_lag": run.staleness.max_lag if waits else None,
         "keeps_kv": strategy.resume_kv == "keep",
         "drop_lag": None if waits else run.staleness.max_lag,
+        "filter": None if run.group_filter is None else asdict(run.group_filter),
     }
 
 
@@ -43,6 +46,14 @@ def gate_of(settings: Mapping[str, Any], limit: Limit) -> AdmissionGate:
         supply=_supply(settings),
         max_lag=settings["max_lag"],
     )
+
+
+def filter_of(settings: Mapping[str, Any]) -> FilterBook | None:
+    """What judges complete groups; None: nothing does."""
+    chosen = settings["filter"]
+    if chosen is None:
+        return None
+    return FilterBook(groups_per_stage=settings["groups_per_stage"], **chosen)
 
 
 def _supply(settings: Mapping[str, Any]) -> Supply:

@@ -20,6 +20,7 @@ from copris_core.verl_adapter.client import GateClient
 from copris_core.verl_adapter.fields import VERSION_FIELD
 from copris_core.verl_adapter.phase import STOPPING, SYNCING
 from copris_core.verl_adapter.row_names import response_of
+from copris_core.verl_adapter.shaping import scores_of_rows
 from copris_core.verl_adapter.stage_logprobs import StageScorer
 from copris_core.verl_adapter.trainer import RecipeTrainer
 
@@ -179,7 +180,19 @@ class GateTrainer(RecipeTrainer):
         for key, tag in tq.kv_list(partition_id).get(partition_id, {}).items():
             if not tag.get("is_prompt", False) and (response := response_of(key)).uid in lengths:
                 lengths[response.uid][response.index] = tag["response_len"]
-        return [StoredGroup(uid=uid, lengths=each) for uid, each in lengths.items()]
+        return [
+            StoredGroup(uid=uid, lengths=each, scores=self._stored_scores(partition_id, uid, each))
+            for uid, each in lengths.items()
+        ]
+
+    def _stored_scores(
+        self, partition_id: str, uid: str, lengths: dict[int, int]
+    ) -> dict[int, float]:
+        """By index; only where complete groups are judged by them."""
+        if self.config.group_filter.name == "none":
+            return {}
+        rows = [f"{uid}_{index}_0" for index in sorted(lengths)]
+        return dict(zip(sorted(lengths), scores_of_rows(partition_id, rows), strict=True))
 
     def state_of_ours(self) -> dict[str, Any]:
         """The gate's limit too, if it has learnt something."""

@@ -12,6 +12,12 @@ OWN_GROUPS: Final = (
     "correction",
     "pruning",
     "clip",
+    "group_filter",
+    "reward_shaping",
+    "kl_control",
+    "reference_reset",
+    "entropy_control",
+    "length_schedule",
     "platform",
     "policy",
     "task",
@@ -32,6 +38,9 @@ OPEN_NODES: Final = {
     "reward.custom_reward_function.reward_kwargs": "arguments of the reward function",
     "ray_kwargs.ray_init": "arguments of ray.init",
     "trainer.v1.sampler.sampler_kwargs": "arguments of the sampler",
+    "task.parts": "tasks of a mixture",
+    "task.settings": "fields of a task's own class",
+    "reference_reset.weights": "domains of the validation",
 }
 """Sections whose keys another program defines, and which one; ``+key=value`` is allowed there."""
 

@@ -17,7 +17,10 @@ class News:
     """B groups are complete and the gate admits nobody any more."""
     failed: tuple[str, ...]
     """Prompts whose group failed since the last news."""
-    dropped: tuple[str, ...]
-    """Prompts given up for their age whose responses have all ended since the last news."""
+    useless: tuple[str, ...]
+    """Prompts whose responses have all ended since the last news and are not trained: given up for
+    their age, or filtered."""
     reason: str
     """Why the last of ``failed`` did; empty without."""
+    surrender: str
+    """Why the run cannot go on; empty while it can."""

@@ -7,17 +7,20 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 
+from copris_core.controllers.reference_reset import ResetOrder
 from copris_core.losses.importance import LAG_BUCKETS, merge_lag_statistics
 from copris_core.report.run_folder import RunFolder
 from copris_core.verl_adapter.phase import write_phase
 
 TRAJECTORY_FILE = "trajectories.jsonl"
+RESETS_FILE = "resets.jsonl"
 
 TIMINGS = {
     "generate": ("prepare", "gen"),
@@ -34,6 +37,8 @@ UPDATE_METRICS = {
     "actor/grad_norm": "update/grad_norm",
     "actor/entropy": "update/entropy",
     "actor/kl_loss": "update/kl_loss",
+    "actor/kl_coef": "update/kl_coefficient",
+    "actor/entropy_loss": "update/entropy",
 }
 """verl's name -> ours, copied as they are."""
 
@@ -62,15 +67,27 @@ class RunRecord:
         """Append one row."""
         self._folder.append_metrics({"step": step, "time_s": time.time() - self._started_s, **row})
 
+    def note_reset(self, order: ResetOrder) -> None:
+        """Append why the reference was reset; once, also if a resumed run does it again."""
+        path = self._folder.path / RESETS_FILE
+        line = json.dumps({**asdict(order), "reasons": list(order.reasons)})
+        known = path.read_text().splitlines() if path.exists() else []
+        if line not in known:
+            with path.open("a") as file:
+                file.write(line + "\n")
+
     def write_trajectories(self, step: int, batch: KVBatchMeta) -> None:
         """Append every trained response with its tokens, log-probs and versions."""
-        names = ["prompts", "responses", "response_mask", "rollout_log_probs", "policy_version"]
+        names = ["prompts", "responses", "response_mask", "rollout_log_probs"]
+        names += ["policy_version", "ref_log_prob"]
         data = tq.kv_batch_get(
-            keys=batch.keys, partition_id=batch.partition_id, select_fields=names
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=[*names, "extra_fields"]
         )
         with (self._folder.path / TRAJECTORY_FILE).open("a") as file:
             for i, key in enumerate(batch.keys):
                 fields = {name: data[name][i].tolist() for name in names if name in data}
+                told = getattr(data["extra_fields"][i], "data", data["extra_fields"][i])
+                fields["score"] = told.get("reward_extra_info", {}).get("score")
                 file.write(json.dumps({"step": step, "key": key, **fields}) + "\n")
 
 

@@ -29,7 +29,7 @@ from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.failure import CHECKPOINTS, FAILURE_FILE
 from copris_core.verl_adapter.reading import number
 
-ROWS: Final = ("metrics.jsonl", "trajectories.jsonl")
+ROWS: Final = ("metrics.jsonl", "trajectories.jsonl", "resets.jsonl")
 """Files of the run folder with a row, or several, for each step."""
 
 MAY_CHANGE: Final = (

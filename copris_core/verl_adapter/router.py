@@ -7,7 +7,7 @@ else verl sends (validation), outside the in-flight limit.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -20,7 +20,8 @@ from copris_core.rollout.partials import PartialResponse
 from copris_core.rollout.trajectory import is_interrupted
 from copris_core.rollout.witness import Witness
 from copris_core.verl_adapter.balancer import Balancer, Server
-from copris_core.verl_adapter.gate_settings import gate_of
+from copris_core.verl_adapter.gate_settings import filter_of, gate_of
+from copris_core.verl_adapter.group_ends import GroupEnds
 from copris_core.verl_adapter.keep import KEPT_TOKENS
 from copris_core.verl_adapter.limits import WATCH_EVERY_S, engine_facts, limit_of, stage_facts
 from copris_core.verl_adapter.news import GroupDroppedError, News
@@ -53,11 +54,9 @@ class Router(Balancer):
         self._version = 0
         self._callers: dict[ResponseKey, asyncio.Future[Server]] = {}
         self._witness = Witness()
+        self._ends = GroupEnds(self._gate, self._witness, filter_of(config))
         self._counts = StageCounts(opened_at_s=time.monotonic())
         self._changed = asyncio.Condition()
-        self._leaving: set[str] = set()  # dropped, with responses that have not ended yet
-        self._dropped: list[str] = []
-        self._reason = ""
         self._num_answers = 0
         self._watching: asyncio.Task[None] | None = None
 
@@ -103,7 +102,13 @@ class Router(Balancer):
         return output
 
     async def complete(
-        self, uid: str, *, lengths: Mapping[int, int], retries: int, error: str | None
+        self,
+        uid: str,
+        *,
+        lengths: Mapping[int, int],
+        retries: int,
+        error: str | None,
+        scores: Sequence[float] = (),
     ) -> None:
         """All responses of a prompt have ended.
 
@@ -112,19 +117,12 @@ class Router(Balancer):
             lengths: tokens of each stored response by index.
             retries: responses that were tried again after an error.
             error: why the group failed; None when all are stored.
+            scores: what the verifier gave each of them, before any shaping.
         """
         self._counts.retries += retries
-        if uid in self._leaving:
-            self._leaving.discard(uid)
-            self._dropped.append(uid)
-        else:
-            self._gate.complete(uid, failed=error is not None)
-            if error is None:
-                self._witness.completed(uid, self._version, lengths)
-            else:
-                self._counts.failed_groups += 1
-                self._witness.failed(uid, self._version, error)
-                self._reason = error
+        self._ends.complete(
+            uid, self._version, self._counts, lengths=lengths, scores=scores, error=error
+        )
         await self._react()
 
     # ---- the trainer ----
@@ -140,6 +138,7 @@ class Router(Balancer):
         self._learn(now_s)
         self._counts = StageCounts(opened_at_s=now_s)
         self._counts.meter.start(now_s, self._gate.in_flight)
+        self._ends.begin_stage()
         if self._drop_lag is not None:
             self._drop_older_than(version - self._drop_lag)
         self._gate.open(version)
@@ -206,6 +205,7 @@ class Router(Balancer):
         return {
             **self._counts.metrics(self._gate.limit),
             "rollout/limit": self._gate.limit,
+            **self._ends.metrics(),
             **(self._limit.metrics() if isinstance(self._limit, AdaptiveLimit) else {}),
             "rollout/unfinished": self._gate.num_live,
             "rollout/carried_groups": self._gate.num_ready,
@@ -251,7 +251,7 @@ class Router(Balancer):
     # ---- inside ----
 
     async def _admission(self, key: ResponseKey) -> Server:
-        if key.uid in self._leaving:
+        if self._ends.is_leaving(key.uid):
             raise GroupDroppedError(f"group {key.uid} was given up")
         if not self._parking.has_asked(key):
             self._gate.ask(key)
@@ -344,13 +344,9 @@ class Router(Balancer):
 
     def _drop_older_than(self, version: int) -> None:
         """Give groups up; those that have not ended are gone once their responses have."""
-        complete, growing = self._gate.drop_older_than(version)
-        self._witness.dropped([*complete, *growing], self._version)
-        self._counts.dropped_groups += len(complete) + len(growing)
-        self._dropped.extend(complete)
-        self._leaving.update(growing)
+        growing = self._ends.drop_older_than(version, self._version, self._counts)
         self._homes = {key: home for key, home in self._homes.items() if key.uid not in growing}
-        for key in [key for key in self._callers if key.uid in self._leaving]:
+        for key in [key for key in self._callers if key.uid in growing]:
             self._callers.pop(key).set_exception(GroupDroppedError(f"group {key.uid} is too old"))
 
     async def _until(self, question: Callable[[], Any], timeout_s: float) -> Any:
@@ -367,19 +363,7 @@ class Router(Balancer):
 
     def _news_now(self) -> News | None:
         self._parking.refuse_failed_start()
-        failed, dropped = tuple(self._gate.take_failed()), tuple(self._dropped)
-        self._dropped = []
-        over = self._gate.stage_is_over
-        wanted = self._gate.prompts_wanted()
-        if not (failed or dropped or over or wanted):
-            return None
-        return News(
-            prompts_wanted=wanted,
-            stage_is_over=over,
-            failed=failed,
-            dropped=dropped,
-            reason=self._reason if failed else "",
-        )
+        return self._ends.news()
 
 
 def _no_answer_from(keys: Iterable[ResponseKey]) -> str:

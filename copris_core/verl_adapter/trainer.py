@@ -11,22 +11,25 @@ from typing import Any
 import ray
 import torch
 import transfer_queue as tq
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.debug import marked_timer
 
+from copris_core.evaluation.validation import JudgedSample, validate
 from copris_core.methods import CPPO, Method, SampledBatch, Selection
 from copris_core.pruning import PruningConfig
-from copris_core.rollout.events import Event
+from copris_core.rollout.events import Event, Fact
 from copris_core.staleness import staleness_metrics
 from copris_core.verl_adapter import losses  # noqa: F401  registers the policy loss
 from copris_core.verl_adapter.correction import BatchCorrection
-from copris_core.verl_adapter.durable_trainer import DurableTrainer
 from copris_core.verl_adapter.fields import CURRENT_VERSION
+from copris_core.verl_adapter.group_ends import NO_SPREAD
 from copris_core.verl_adapter.phase import SYNCING
+from copris_core.verl_adapter.prolonged_config import filter_choice
+from copris_core.verl_adapter.prolonged_trainer import ProlongedTrainer
 from copris_core.verl_adapter.records import (
     RunRecord,
     first_token_lag,
@@ -34,7 +37,8 @@ from copris_core.verl_adapter.records import (
     phase_seconds,
     update_metrics,
 )
-from copris_core.verl_adapter.row_names import lengths_of
+from copris_core.verl_adapter.row_names import lengths_of, response_of
+from copris_core.verl_adapter.shaping import shaping_metrics
 from copris_core.verl_adapter.worker import GateWorker
 
 
@@ -52,7 +56,7 @@ def methods_of(config: DictConfig) -> list[Method]:
     ]
 
 
-class RecipeTrainer(DurableTrainer):
+class RecipeTrainer(ProlongedTrainer):
     """verl's trainer plus methods and record; says nothing about how responses are sampled."""
 
     def __init__(self, config: DictConfig) -> None:
@@ -79,15 +83,18 @@ class RecipeTrainer(DurableTrainer):
 
     def on_validate_end(self) -> None:
         """Before training there is no step whose row the validation could join."""
+        super().on_validate_end()
         if not self._has_begun:
             self.record.write(self.global_steps, self._validation)
 
     def on_train_begin(self) -> None:
         """Nothing is drawn ahead."""
+        super().on_train_begin()
         self._has_begun = True
 
     def on_step_begin(self) -> None:
         """A fresh row."""
+        super().on_step_begin()
         self._row = {"time/step_begin_s": time.time()}
         self.record.phase("generating", step=self.global_steps)
 
@@ -152,6 +159,8 @@ class RecipeTrainer(DurableTrainer):
         lengths = [tag["response_len"] for tag in batch.tags]
         self._row.update(length_metrics(lengths, "drawn"))
         self._row["reward/mean"] = reward_B.mean().item()
+        if self.config.reward_shaping.name != "none":
+            self._row.update(shaping_metrics(self._fetch(batch, ["extra_fields"])["extra_fields"]))
         self._row["queue/rows"] = len(self.replay_buffer.partitions[batch.partition_id])
         self._row.setdefault("samples/finished", len(lengths))
         self._row.setdefault("tokens/generated", sum(lengths))
@@ -200,11 +209,14 @@ class RecipeTrainer(DurableTrainer):
         *args: Any,
         **kwargs: Any,
     ) -> dict[str, float]:
-        scores = [acc for acc in infos["acc"] if acc is not None]
-        self._validation = {
-            "val/accuracy": sum(scores) / len(scores),
-            "val/n": len(set(sample_uids)),
-        }
+        judged = zip(sample_uids, data_sources, infos["acc"], infos["reward"], strict=True)
+        samples = [
+            JudgedSample(uid=uid, domain=str(domain), accuracy=acc, score=score)
+            for uid, domain, acc, score in judged
+            if acc is not None
+        ]
+        weights: Any = OmegaConf.to_container(self.config.reference_reset)
+        self._validation = validate(samples, weights=weights["weights"]).metrics()
         metrics = super()._val_metrics_update(data_sources, sample_uids, infos, *args, **kwargs)
         return {**metrics, **self._validation}
 
@@ -218,6 +230,11 @@ class RecipeTrainer(DurableTrainer):
 class SyncTrainer(RecipeTrainer, PPOTrainerSync):
     """verl's synchronous trainer with methods and record: the baseline."""
 
+    def __init__(self, config: DictConfig) -> None:
+        """Build verl's trainer."""
+        super().__init__(config)
+        self._filtered: list[dict[str, int]] = []  # lengths by row, group for group
+
     # verl gives synchronous semantics to this literal alone (trainer_base.py: != "sync").
     trainer_mode = property(lambda self: "sync", lambda self, mode: None)
 
@@ -226,11 +243,37 @@ class SyncTrainer(RecipeTrainer, PPOTrainerSync):
         self.record.phase(SYNCING, step=self.global_steps)
         super().on_step_end()
 
+    def on_init_end(self) -> None:
+        """The buffer filters, if the run does."""
+        super().on_init_end()
+        choice, size = filter_choice(self.config), self.config.data.train_batch_size
+        if choice is not None:
+            self.replay_buffer.book = choice.book(groups_per_stage=size)
+            self.replay_buffer.tell_filtered = self._filtered.append
+
+    def on_step_begin(self) -> None:
+        """Nothing is filtered yet."""
+        super().on_step_begin()
+        self._filtered.clear()
+
     def _describe_sampled(self, batch: KVBatchMeta, reward_B: torch.Tensor) -> None:
-        super()._describe_sampled(batch, reward_B)
         lengths = lengths_of(batch)
-        self.tell_rows(Event.STARTED, dict.fromkeys(lengths, 0))
-        self.tell_rows(Event.FINISHED, lengths)
+        useless = [length for group in self._filtered for length in group.values()]
+        self._row["samples/finished"] = len(lengths) + len(useless)
+        self._row["tokens/generated"] = sum(lengths.values()) + sum(useless)
+        super()._describe_sampled(batch, reward_B)
+        for rows in (*self._filtered, lengths):
+            self.tell_rows(Event.STARTED, dict.fromkeys(rows, 0))
+            self.tell_rows(Event.FINISHED, rows)
+        self._tell_filtered()
+
+    def _tell_filtered(self) -> None:
+        if self.replay_buffer.book is None:
+            return
+        self._row.update(self.replay_buffer.book.metrics())
+        uids = [response_of(next(iter(rows))).uid for rows in self._filtered if rows]
+        version = self.current_version
+        self.tell(Fact(Event.FILTERED, version, uid, reason=NO_SPREAD) for uid in uids)
 
     def prepare_step(self) -> dict[str, float]:
         """Dispatch the batch; engines start on it at once, so it counts as generation."""

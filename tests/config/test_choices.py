@@ -1,9 +1,11 @@
 """Typed choices refuse contradictions without Hydra, verl or a file."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from copris_core.controllers.length_schedule import ConstantLength
 from copris_core.losses.policy import Clip
 from copris_core.pruning import PruningConfig
 from copris_core.verl_adapter.batch_plan import BatchPlan
@@ -19,6 +21,16 @@ from copris_core.verl_adapter.config import (
     TaskChoice,
 )
 from copris_core.verl_adapter.errors import ConfigError
+from copris_core.verl_adapter.prolonged_config import (
+    FilterChoice,
+    ProlongedChoice,
+    ShapingChoice,
+)
+
+SHORT = ConstantLength(tokens=9)
+PLAIN = ProlongedChoice(
+    kl_name="none", kl_estimator=None, kl=None, reset=None, entropy=None, length=None
+)
 
 
 def _run(**changes: object) -> RunConfig:
@@ -39,6 +51,9 @@ def _run(**changes: object) -> RunConfig:
         "correction": CorrectionConfig(name="none"),
         "pruning": PruningChoice(name="none", rule=None),
         "clip": ClipChoice(name="symmetric", bounds=Clip(low=0.2, high=0.2, dual=3.0)),
+        "group_filter": None,
+        "shaping": None,
+        "prolonged": PLAIN,
         "task": TaskChoice(name="days", options={}),
         "policy": PolicyChoice(name="hf", path=Path("model")),
         "platform": PlatformChoice(name="cpu", devices=1),
@@ -157,15 +172,22 @@ def test_verls_own_trainers_are_told_from_ours(name, passes_our_gate, is_verls_o
 
 @pytest.mark.parametrize("name", ["verl_sync", "verl_colocate_async"])
 @pytest.mark.parametrize(
-    "method",
+    ("group", "method"),
     [
-        {"correction": CorrectionConfig(name="cross_stage")},
-        {"pruning": PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.5))},
+        ("correction", {"correction": CorrectionConfig(name="cross_stage")}),
+        (
+            "pruning",
+            {"pruning": PruningChoice(name="cppo", rule=PruningConfig(pruning_rate=0.5))},
+        ),
+        ("group_filter", {"group_filter": FilterChoice(max_batches=1, when_exceeded="keep")}),
+        ("reward_shaping", {"shaping": ShapingChoice(truncated_factor=0.0)}),
+        ("kl_control", {"prolonged": dataclasses.replace(PLAIN, kl_name="fixed", kl=0.1)}),
+        ("length_schedule", {"prolonged": dataclasses.replace(PLAIN, length=SHORT)}),
     ],
 )
-def test_verls_own_trainers_take_no_method_of_ours(name, method):
+def test_verls_own_trainers_take_no_method_of_ours(name, group, method):
     with pytest.raises(
-        ConfigError, match=rf"^strategy={name} is verl's own trainer.*: add correct"
+        ConfigError, match=rf"^strategy={name} is verl's own trainer.*: add {group}=none$"
     ):
         _run(strategy=StrategyConfig(name=name, concurrency=None), **method)
 

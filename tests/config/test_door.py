@@ -10,7 +10,20 @@ import pytest
 pytestmark = pytest.mark.verl
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-EXPERIMENTS = ("copris", "copris_cppo", "cppo", "grpo", "naive_partial", "oversample")
+EXPERIMENTS = (
+    "copris",
+    "copris_cppo",
+    "copris_cppo_prorl_dapo",
+    "copris_dapo",
+    "copris_prorl",
+    "cppo",
+    "cppo_dapo",
+    "dapo",
+    "grpo",
+    "naive_partial",
+    "oversample",
+    "prorl",
+)
 GROUPS = {
     "strategy": (
         "copris",
@@ -22,22 +35,57 @@ GROUPS = {
     ),
     "correction": ("cross_stage", "decoupled", "none", "stage"),
     "pruning": ("cppo", "none"),
-    "clip": ("dapo", "symmetric"),
+    "clip": ("dapo", "prorl", "symmetric"),
+    "group_filter": ("dapo", "none"),
+    "reward_shaping": ("dapo", "none", "prorl_v2"),
+    "kl_control": ("adaptive", "fixed", "none"),
+    "reference_reset": ("interval", "none", "prorl_v1", "prorl_v2"),
+    "entropy_control": ("none", "trend"),
+    "length_schedule": ("cosine", "none", "steps"),
     "platform": ("cpu", "gpu"),
-    "policy": ("hf", "tiny_days"),
-    "task": ("days", "forced", "gsm8k"),
+    "policy": ("hf", "tiny_days", "tiny_prorl"),
+    "task": (
+        "code",
+        "custom",
+        "days",
+        "file",
+        "forced",
+        "gsm8k",
+        "instruction",
+        "logic",
+        "math",
+        "mix",
+        "stem",
+        "tiny_mix",
+    ),
     "experiment": EXPERIMENTS,
 }
 OWN_KEYS = [
     "clip.dual", "clip.high", "clip.low", "clip.name",
     "correction.allow_truncated_sampling", "correction.level", "correction.max_logprob_gap",
     "correction.name", "correction.reject", "correction.reject_above", "correction.threshold",
+    "entropy_control.fall_below", "entropy_control.initial", "entropy_control.lower_factor",
+    "entropy_control.maximum", "entropy_control.minimum", "entropy_control.name",
+    "entropy_control.raise_factor", "entropy_control.rise_above", "entropy_control.window",
     "experiment_name",
+    "group_filter.max_batches", "group_filter.name", "group_filter.when_exceeded",
+    "kl_control.estimator", "kl_control.initial", "kl_control.lower_below",
+    "kl_control.lower_factor", "kl_control.maximum", "kl_control.minimum", "kl_control.name",
+    "kl_control.raise_above", "kl_control.raise_factor", "kl_control.target",
+    "length_schedule.first_step", "length_schedule.minimum", "length_schedule.name",
+    "length_schedule.off_steps", "length_schedule.on_steps", "length_schedule.steps",
     "mini_batches",
     "platform.devices", "platform.name",
     "policy.name", "policy.path",
     "pruning.allocation", "pruning.name", "pruning.pruning_rate", "pruning.scope",
     "pruning.zero_variance",
+    "reference_reset.best_after_reset", "reference_reset.degraded_factor",
+    "reference_reset.interval", "reference_reset.kl_above", "reference_reset.min_delta",
+    "reference_reset.min_spacing", "reference_reset.name", "reference_reset.reset_optimizer",
+    "reference_reset.weights", "reference_reset.window",
+    "reward_shaping.cosine_maximum", "reward_shaping.cosine_minimum",
+    "reward_shaping.cosine_weight", "reward_shaping.name", "reward_shaping.overlong_penalty",
+    "reward_shaping.overlong_share", "reward_shaping.truncated_factor",
     "run.dir", "run.engine_log", "run.record_trajectories", "run.root", "run.weight_sync_timeout_s",
     "seed",
     "staleness.max_lag", "staleness.when_exceeded",
@@ -64,6 +112,9 @@ UNDECLARED_BY_VERL = [
     "ray_kwargs.ray_init.num_gpus",
 ]
 NEEDED = {
+    "interval": ["kl_control=fixed"],
+    "prorl_v1": ["kl_control=fixed"],
+    "prorl_v2": ["kl_control=fixed"],
     "hf": ["policy.path=somewhere"],
     "verl_sync": ["correction=none"],
     "verl_colocate_async": ["correction=none"],
@@ -107,9 +158,9 @@ def test_what_we_add_to_verls_sections_is_known(entered, verls_keys):
     ("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]]
 )
 def test_every_option_composes_and_names_itself(entered, group, option):
-    _, run = entered(f"{group}={option}", *NEEDED.get(option, []))
-    named = run.experiment_name if group == "experiment" else getattr(run, group).name
-    assert named == option
+    cfg, run = entered(f"{group}={option}", *NEEDED.get(option, []))
+    named = run.experiment_name if group == "experiment" else cfg[group].name
+    assert named == {"tiny_mix": "mix"}.get(option, option)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_verl_accepts_every_experiment_and_finds_every_name():
     )  # fmt: skip
     assert told.returncode == 0, told.stderr[-2000:]
     result = json.loads(told.stderr.rpartition("RESULT ")[2].splitlines()[0])
-    sync = ["SyncTrainer", "cross_stage", "PromptPollReplayBuffer", "compute_score"]
+    sync = ["SyncTrainer", "cross_stage", "FilteringReplayBuffer", "compute_score"]
     sync.append("LeanAgentLoopManager")
     gate = ["GateTrainer", "cross_stage", "GateReplayBuffer", "compute_score"]
     gate.append("GateAgentLoopManager")

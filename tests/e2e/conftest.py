@@ -126,6 +126,51 @@ def adaptive(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 @pytest.fixture(scope="session")
+def prorl(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Four steps, then two more by the same command; the reference is reset at steps 3 and 6."""
+    folder = tmp_path_factory.mktemp("e2e") / "prorl"
+    choices = (
+        "experiment=prorl",
+        *SMALL,
+        "data.train_batch_size=8",
+        "actor_rollout_ref.rollout.n=4",
+        "actor_rollout_ref.rollout.temperature=1.0",  # recomputed without one
+        "reference_reset=interval",
+        "reference_reset.interval=3",
+        "entropy_control=trend",
+        "length_schedule=steps",
+        "length_schedule.steps=[[1,64],[3,1.0]]",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+        "trainer.save_freq=1",
+        "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+    )
+    begun = train(folder, *choices, "trainer.total_training_steps=4")
+    assert begun.code == 0, begun.output
+    return train(folder, *choices, "trainer.total_training_steps=6")
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """All four methods."""
+    folder = tmp_path_factory.mktemp("e2e") / "everything"
+    return train(
+        folder,
+        "experiment=copris_cppo_prorl_dapo",
+        *SMALL,
+        "data.train_batch_size=8",
+        "actor_rollout_ref.rollout.n=4",
+        "strategy.concurrency=32",
+        "reference_reset=interval",
+        "reference_reset.interval=2",
+        "reward_shaping.overlong_share=0.9",
+        "trainer.total_training_steps=5",
+        "trainer.val_before_train=false",
+        "trainer.test_freq=-1",
+    )
+
+
+@pytest.fixture(scope="session")
 def refused_gap(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A bound that no two programs keep, whose breach must end the run."""
     folder = tmp_path_factory.mktemp("e2e") / "refused_gap"

@@ -40,6 +40,16 @@ def _recomputed(folder: Path, version: int, row: dict) -> torch.Tensor:
     return logp_TV[len(row["prompts"]) - 1 : -1].gather(1, response[:, None])[:, 0]
 
 
+def reference_gap(run: Finished, *, steps: tuple[int, ...], weights_of_step: int) -> float:
+    """Largest gap between the reference's log-probs in those steps and some saved weights' own."""
+    gaps = [
+        (_recomputed(run.folder, weights_of_step, row) - torch.tensor(row["ref_log_prob"])).abs()
+        for row in run.trajectories
+        if row["step"] in steps
+    ]
+    return torch.cat(gaps).max().item()
+
+
 def worst_gap(run: Finished, *, versions_older: int) -> dict[tuple[str, int], float]:
     """Largest gap per segment, against the weights ``versions_older`` before its own."""
     gaps = {}

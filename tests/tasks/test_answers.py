@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copris_core.tasks.answers import exact_number, marked_answer
+from copris_core.tasks.answers import exact_number, final_answer, marked_answer
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,36 @@ def test_an_answer_too_long_to_be_a_number_is_none():
     assert marked_answer("#### " + "9" * 200) == "9" * 200
     assert marked_answer("#### " + "9" * 201) == ""
     assert marked_answer("\\boxed{" + "9" * 201 + "}") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("#### 5\nThe answer is 6.", "5"),
+        ("\\boxed{5}\n#### 2. Check the sum\nfine", "5"),
+        ("\\boxed{5}\n#### Conclusion", "5"),
+        ("#### Final answer: 5", "5"),
+        ("#### 4\n#### 5\n#### Notes:", "5"),
+        ("A: 18", "18"),
+        ("Q: how many?\n**A:** 18 apples", "18 apples"),
+        ("The answer is 17. Wait: the answer is 18.", "18"),
+        ("So the final answer is: $\\frac{1}{2}$.", "\\frac{1}{2}"),
+        ("The answer is $18 and not $20.", "$18 and not $20"),
+        ("the answer is 1.5. Done.", "1.5"),
+        ("Answer:\n\n  18\n", "18"),
+        ("answer = 18", "18"),
+        ("the answer is", ""),
+        ("BA: 18", None),
+        ("the answers are 17 and 18", None),
+        ("18", None),
+        ("", None),
+    ],
+)
+def test_words_name_the_answer_only_where_no_mark_does(text, answer):
+    assert final_answer(text) == answer
+
+
+def test_a_longer_answer_than_asked_for_counts_as_empty():
+    assert final_answer("\\boxed{123}", most=4) == "123"
+    assert final_answer("\\boxed{1234}", most=4) == ""
+    assert final_answer("#### 12345", most=4) == ""

@@ -25,6 +25,7 @@ class GateHouse:
         tokens: int = 4,
         drop_lag: int | None = None,
         keeps_kv: bool = False,
+        filter: dict[str, Any] | None = None,
         servers: dict[str, Any] | None = None,
     ) -> None:
         self.engine = ScriptedEngine(lambda request: tokens)
@@ -38,6 +39,7 @@ class GateHouse:
             "max_lag": None,
             "drop_lag": drop_lag,
             "keeps_kv": keeps_kv,
+            "filter": filter,
         }
         handles = {name: Local(server) for name, server in servers.items()}
         self.router = Router(handles, settings)

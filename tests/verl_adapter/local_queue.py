@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
+from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 
 
@@ -69,11 +69,8 @@ class LocalQueue:
         self, keys: list[str], partition_id: str, select_fields: list[str]
     ) -> TensorDict:
         rows = [self.rows[partition_id][key] for key in keys]
-        nested = {
-            name: torch.nested.as_nested_tensor([row[name] for row in rows], layout=torch.jagged)
-            for name in select_fields
-        }
-        return TensorDict(nested, batch_size=len(keys))
+        columns = {name: _column([row[name] for row in rows]) for name in select_fields}
+        return TensorDict(columns, batch_size=len(keys))
 
     def kv_list(self, partition_id: str | None = None) -> dict[str, dict[str, Any]]:
         return {
@@ -83,6 +80,13 @@ class LocalQueue:
     def kv_clear(self, keys: list[str], partition_id: str) -> None:
         for key in keys:
             del self.rows[partition_id][key], self.tags[partition_id][key]
+
+
+def _column(values: list[Any]) -> Any:
+    """As the queue gives it out: nested if it is of tensors, else a stack of objects."""
+    if isinstance(values[0], torch.Tensor):
+        return torch.nested.as_nested_tensor(values, layout=torch.jagged)
+    return NonTensorStack(*values)
 
 
 def _values(column: Any) -> list[Any]:

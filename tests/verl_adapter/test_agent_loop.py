@@ -131,7 +131,9 @@ class _Gate:
         self._queue = queue
         self.told: list[tuple[str, str | None, list[list[str]]]] = []
 
-    async def complete(self, uid: str, *, lengths: Any, retries: int, error: str | None) -> None:
+    async def complete(
+        self, uid: str, *, lengths: Any, retries: int, error: str | None, scores: list[float]
+    ) -> None:
         self.told.append((uid, error, list(self._queue.puts)))
 
 

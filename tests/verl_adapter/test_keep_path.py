@@ -21,6 +21,7 @@ SETTINGS = {
     "group_size": 2,
     "max_lag": None,
     "drop_lag": None,
+    "filter": None,
 }
 
 

@@ -136,9 +136,9 @@ def test_a_group_that_is_too_old_is_given_up_and_its_responses_are_told() -> Non
         for task in tasks:
             with pytest.raises(GroupDroppedError):
                 await task
-        assert (await house.router.news(0.1)).dropped == ()  # its loops have not ended yet
+        assert (await house.router.news(0.1)).useless == ()  # its loops have not ended yet
         await house.router.complete("a", lengths={}, retries=0, error="dropped")
-        assert (await house.router.news(0.1)).dropped == ("a",)
+        assert (await house.router.news(0.1)).useless == ("a",)
         facts = [(f.event, f.index, f.tokens) for f in await house.router.facts()]
         assert facts[-3:] == [
             (Event.DROPPED, None, None),

@@ -1,0 +1,206 @@
+"""A user's own task: a class named on the command line, in a package or in a file.
+
+    task=custom task.cls=my_tasks:Palindromes +task.settings.rows=500
+
+The class has ``train_rows``, ``validation_rows`` and ``score`` as ``task.py`` tells. Its rows get
+the class's reference as their data source, a file's with its absolute path, so that a worker
+process finds the verifier from the row alone. This file refuses to know what the class does.
+"""
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import sys
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from copris_core.tasks.registry import nearest
+from copris_core.tasks.row_checks import first_shared_prompt, row_complaint
+from copris_core.tasks.task import Row, Split, Task, TaskDataError, Verdict
+
+NEEDED = ("train_rows", "validation_rows", "score")
+HOW = "write package.module:Class or path/to/file.py:Class"
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomTask:
+    """Someone else's class, its rows and verdicts checked."""
+
+    cls: str = ""
+    """``package.module:Class`` or ``path/to/file.py:Class``."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the class is built with; when it judges, it is built with nothing."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when there is no such class, it lacks a method, or can't be built."""
+        _built(self._class, {}, self.name)
+        assert self._task
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The reference as any process can follow it; the rows' ``data_source``."""
+        return whole_reference(self.cls)
+
+    def train_rows(self) -> list[Row]:
+        """Rows to train on.
+
+        Raises:
+            TaskDataError: a row is malformed, or its prompt is also validated on.
+        """
+        rows = self._rows("train")
+        shared = first_shared_prompt(rows, self._held_out)
+        if shared is not None:
+            raise TaskDataError(
+                f"{self.name}: row {shared[0]} of train_rows asks what row {shared[1]} of "
+                "validation_rows asks: hold it out of training"
+            )
+        return rows
+
+    def validation_rows(self) -> list[Row]:
+        """Rows held out from training.
+
+        Raises:
+            TaskDataError: a row is malformed.
+        """
+        return list(self._held_out)
+
+    def score(self, text: str, ground_truth: str) -> Verdict:
+        """Ask the class.
+
+        Raises:
+            ValueError: it answered something else than a Verdict with a score in [0, 1].
+        """
+        verdict = self._task.score(text, ground_truth)
+        if not isinstance(verdict, Verdict) or not 0 <= verdict.score <= 1:
+            raise ValueError(
+                f"{self.name}: score gave {verdict!r}: return Verdict(score=0..1, reason=...)"
+            )
+        return verdict
+
+    def reference_answer(self, row: Row) -> str | None:
+        """A response that should score 1, where the class knows one."""
+        ask = getattr(self._task, "reference_answer", None)
+        return None if ask is None else cast("str | None", ask(row))
+
+    @functools.cached_property
+    def _class(self) -> type[Any]:
+        return load_class(self.name)
+
+    @functools.cached_property
+    def _task(self) -> Task:
+        return _built(self._class, self.settings, self.name)
+
+    @functools.cached_property
+    def _held_out(self) -> list[Row]:
+        return self._rows("test")
+
+    def _rows(self, split: Split) -> list[Row]:
+        method = "train_rows" if split == "train" else "validation_rows"
+        rows = getattr(self._task, method)()
+        if not isinstance(rows, list) or not rows:
+            raise TaskDataError(f"{self.name}: {method} gave {rows!r}: return a list of rows")
+        for place, row in enumerate(rows):
+            complaint = row_complaint(row)
+            if complaint is None and row.facts.keys() != rows[0].facts.keys():
+                complaint = f"has the facts {sorted(row.facts)}: give every row those of row 0"
+            if complaint is not None:
+                raise TaskDataError(f"{self.name}: row {place} of {method} {complaint}")
+        return [
+            dataclasses.replace(row, data_source=self.name, split=split, index=index)
+            for index, row in enumerate(rows)
+        ]
+
+
+def whole_reference(reference: str) -> str:
+    """The reference with its file's absolute path, or of a module that Python finds.
+
+    A module that Python does not find is looked for as a file below the working directory, which
+    worker processes may not have on their path.
+
+    Raises:
+        ValueError: it names no class, or there is no such module or file.
+    """
+    place, _, name = reference.rpartition(":")
+    if not place or not name.isidentifier():
+        raise ValueError(f"task.cls={reference!r} names no class: {HOW}")
+    if not place.endswith(".py"):
+        if _is_found(place):
+            return reference
+        place = place.replace(".", "/") + ".py"
+    file = Path(place).expanduser().absolute()
+    if not file.is_file():
+        raise ValueError(f"task.cls={reference}: no such module, and no file {file}: {HOW}")
+    return f"{file}:{name}"
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def load_class(reference: str) -> type[Any]:
+    """The class that a whole reference names.
+
+    Raises:
+        ValueError: its module can't be imported, or the class is missing or lacks a method.
+    """
+    place, _, name = reference.rpartition(":")
+    module = _module(place)
+    kind = getattr(module, name, None)
+    if not isinstance(kind, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ValueError(f"task.cls: {place} has no class {name}: {nearest(name, classes)}")
+    lacking = [method for method in NEEDED if not callable(getattr(kind, method, None))]
+    if lacking:
+        raise ValueError(f"task.cls: {reference} lacks {', '.join(lacking)}: see docs/tasks.md")
+    return kind
+
+
+def _module(place: str) -> ModuleType:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        with _LOADING:
+            return _module_of_file(Path(place))
+    except Exception as error:  # whatever the user's own code raises when it is imported
+        told = (str(error) or repr(error)).partition("\n")[0]
+        raise ValueError(
+            f"task.cls: {place} can't be imported ({type(error).__name__}: {told}): mend it"
+        ) from error
+
+
+def _module_of_file(file: Path) -> ModuleType:
+    name = f"copris_custom_{file.stem}_{zlib.crc32(str(file).encode()):08x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # a dataclass looks its module up while the body runs
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _built(kind: type[Any], settings: Mapping[str, Any], reference: str) -> Task:
+    try:
+        return cast(Task, kind(**settings))
+    except TypeError as error:
+        given = ", ".join(settings) or "nothing, as workers build it to judge"
+        raise ValueError(
+            f"task.settings: {reference} can't be built with {given} ({error}): "
+            "use its own fields, and give each a default"
+        ) from error
