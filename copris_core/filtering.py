@@ -98,7 +98,8 @@ class FilterBook:
 
     def begin_stage(self) -> None:
         """Count from 0 again."""
-        self._completed = self._filtered = self._kept = 0
+        self._completed = self._filtered = self._kept = self._num_scores = 0
+        self._score_sum = 0.0
 
     def judge(self, scores: Sequence[float]) -> Judgement:
         """Book one complete group of the stage and say what becomes of it.
@@ -108,6 +109,8 @@ class FilterBook:
         """
         is_trainable = has_spread(scores, self._tolerance)
         self._completed += 1
+        self._num_scores += len(scores)
+        self._score_sum += sum(scores)
         if is_trainable:
             return Judgement.TRAIN
         if self._completed <= self._most:
@@ -128,11 +131,19 @@ class FilterBook:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Groups of this stage that were filtered, and that were kept without spread."""
-        return {
+        """Groups of this stage that were filtered, and that were kept without spread.
+
+        ``filter/score_mean`` is the mean score of all complete groups, the filtered ones included;
+        absent when none is complete. ``reward/mean`` knows the trained groups alone, of which none
+        is all right or all wrong, so it says less of the policy.
+        """
+        found: dict[str, float] = {
             "filter/groups_filtered": self._filtered,
             "filter/kept_without_spread": self._kept,
         }
+        if self._num_scores:
+            found["filter/score_mean"] = self._score_sum / self._num_scores
+        return found
 
 
 # ---- reward shaping ----
@@ -154,7 +165,9 @@ class OverlongConfig:
             ValueError: a field is out of its range.
         """
         if self.buffer < 1:
-            raise ValueError(f"reward_shaping.overlong_share={self.buffer} must be 1 or more")
+            raise ValueError(
+                f"reward_shaping.overlong_share gives a buffer of {self.buffer} tokens: raise it"
+            )
         if not 0 <= self.factor < math.inf:
             raise ValueError(f"reward_shaping.overlong_penalty={self.factor} must be 0 or more")
 
@@ -183,7 +196,7 @@ class CosineConfig:
         if not -math.inf < self.eta_min <= self.eta_max < math.inf:
             raise ValueError(
                 f"reward_shaping.cosine_minimum={self.eta_min} must not be above "
-                f"eta_max={self.eta_max}: swap them"
+                f"cosine_maximum={self.eta_max}: swap them"
             )
         if not 0 < self.correct_at <= 1:
             raise ValueError(

@@ -64,7 +64,8 @@ def test_groups_are_filtered_until_the_batches_are_complete_and_then_kept() -> N
     assert [book.judge(g) for g in (SOLVED, MIXED, SOLVED, SOLVED, SOLVED, MIXED)] == [
         F, T, F, F, K, T,
     ]  # fmt: skip
-    assert book.metrics() == {"filter/groups_filtered": 3, "filter/kept_without_spread": 1}
+    counts = {"filter/groups_filtered": 3, "filter/kept_without_spread": 1}
+    assert book.metrics() == {**counts, "filter/score_mean": 20 / 24}  # 4 of 4, 4 times, 2 of 4
 
 
 def test_or_the_run_is_told_to_stop_and_why() -> None:
@@ -82,6 +83,18 @@ def test_a_stage_begins_with_nothing_filtered() -> None:
     book.begin_stage()
     assert book.metrics() == {"filter/groups_filtered": 0, "filter/kept_without_spread": 0}
     assert [book.judge(SOLVED) for _ in range(2)] == [F, K]
+
+
+def test_the_mean_score_is_that_of_all_complete_groups_of_the_stage() -> None:
+    book = _book(groups_per_stage=1, max_batches=2, when_exceeded="stop")
+    assert "filter/score_mean" not in book.metrics()
+    groups = ([0.0, 0.0], [1.0, 0.5], [1.0, 1.0])
+    assert [book.judge(group) for group in groups] == [F, T, S]
+    assert book.metrics()["filter/score_mean"] == 3.5 / 6
+    book.begin_stage()
+    assert "filter/score_mean" not in book.metrics()
+    book.judge([0.25, 0.0])
+    assert book.metrics()["filter/score_mean"] == 0.125
 
 
 def test_the_tolerance_is_the_books_too() -> None:
@@ -114,6 +127,7 @@ def test_a_group_that_cannot_be_judged_is_not_booked() -> None:
     book = _book(groups_per_stage=1, max_batches=1)
     with pytest.raises(ValueError, match="finite"):
         book.judge([math.nan, 1.0])
+    assert "filter/score_mean" not in book.metrics()
     assert book.judge(SOLVED) is F
 
 
@@ -164,7 +178,7 @@ def test_the_penalty_never_leaves_its_range_and_never_falls_back(
 
 def test_a_buffer_that_does_not_fit_and_a_length_below_nothing_are_refused() -> None:
     for buffer in (0, 101):
-        with pytest.raises(ValueError, match=r"lower reward_shaping\.overlong\.buffer"):
+        with pytest.raises(ValueError, match=r"lower reward_shaping\.overlong_share"):
             overlong_penalty(5, maximum=100, buffer=buffer)
     with pytest.raises(ValueError, match="cannot have -1 tokens"):
         overlong_penalty(-1, maximum=100, buffer=10)
@@ -256,11 +270,11 @@ def test_a_score_that_is_not_finite_is_not_shaped(wrong: float) -> None:
 @pytest.mark.parametrize(
     ("kind", "wrong", "message"),
     [
-        (OverlongConfig, {"buffer": 0}, r"overlong\.buffer=0"),
-        (OverlongConfig, {"buffer": 5, "factor": -1.0}, r"overlong\.factor=-1"),
-        (CosineConfig, {"weight": -1.0}, r"cosine\.weight=-1"),
-        (CosineConfig, {"weight": 1.0, "eta_min": 2.0}, r"cosine\.eta_min=2"),
-        (CosineConfig, {"weight": 1.0, "correct_at": 0.0}, r"cosine\.correct_at=0"),
+        (OverlongConfig, {"buffer": 0}, "overlong_share gives a buffer of 0 tokens"),
+        (OverlongConfig, {"buffer": 5, "factor": -1.0}, "overlong_penalty=-1"),
+        (CosineConfig, {"weight": -1.0}, "cosine_weight=-1"),
+        (CosineConfig, {"weight": 1.0, "eta_min": 2.0}, r"cosine_minimum=2.0 .*cosine_maximum=1.0: swap"),
+        (CosineConfig, {"weight": 1.0, "correct_at": 0.0}, "cosine_correct_at=0"),
         (ShapingConfig, {"truncated_factor": 1.5}, "truncated_factor=1.5"),
         (ShapingConfig, {"truncated_factor": math.nan}, "truncated_factor=nan"),
     ],

@@ -128,6 +128,14 @@ class CodeTask:
         """Score the share of the row's tests that the response's code passes."""
         return judged(text, Truth.read(ground_truth))
 
+    def reference_answer(self, row: Row) -> str | None:
+        """The reference of a generated function, which scores 1; None for a row of a file."""
+        for family in FAMILIES:
+            if family.name == row.facts["family"]:
+                points = {shown(params): params for params in family.points()}
+                return f"```python\n{family.solution(points[str(row.facts['params'])])}\n```"
+        return None
+
     def _generated(self, drawn: "_Drawn", split: Split, index: int) -> Row:
         problem = draw_problem(
             random.Random(drawn.seed),
@@ -136,10 +144,9 @@ class CodeTask:
             num_examples=NUM_EXAMPLES,
             num_tests=self.num_tests,
         )
-        params = ", ".join(f"{name}={value}" for name, value in drawn.params.items())
         facts: dict[str, int | str] = {
             "family": drawn.family.name,
-            "params": params,
+            "params": shown(drawn.params),
             "tests": self.num_tests,
         }
         return self._row(problem.question, truth_of(problem), facts, split, index)
@@ -184,6 +191,11 @@ class _Drawn:
     """Its parameters."""
     seed: int
     """Decides its tests."""
+
+
+def shown(params: Params) -> str:
+    """Parameters as they stand in a row's facts; no two of a family look alike."""
+    return ", ".join(f"{name}={value}" for name, value in params.items())
 
 
 def truth_of(problem: CodeProblem) -> Truth:

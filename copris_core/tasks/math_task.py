@@ -87,6 +87,10 @@ class MathTask:
         """
         return judge(final_answer(text, most=MAX_MARKED_CHARS), known_answer(ground_truth))
 
+    def reference_answer(self, row: Row) -> str:
+        """A response that scores 1: the known answer, marked."""
+        return f"\\boxed{{{known_answer(row.ground_truth)}}}"
+
     def _held_out(self) -> list[MathRecord]:
         if self.val_path is not None:
             records, _ = read_math_records(self.val_path, splits=("test", "train"))

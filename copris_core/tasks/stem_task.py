@@ -106,6 +106,11 @@ class StemTask:
         """Score 1 for the right number with a unit of the right dimension, else 0; see judge."""
         return judge(text, Truth.load(ground_truth))
 
+    def reference_answer(self, row: Row) -> str:
+        """A response that scores 1."""
+        truth = Truth.load(row.ground_truth)
+        return f"\\boxed{{{truth.value!r} {truth.unit}}}"
+
     def problems(self, split: Split) -> Iterator[Problem]:
         """Problems of a split, without end; some may repeat."""
         rng = random.Random(f"{NAME} {split} {self.seed}")

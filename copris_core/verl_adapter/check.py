@@ -21,6 +21,7 @@ from copris_core.verl_adapter.park_check import park_notes
 from copris_core.verl_adapter.prolonged_check import (
     prolonged_lines,
     prolonged_notes,
+    refuse_other_domains,
     refuse_prolonged,
 )
 from copris_core.verl_adapter.reading import number, optional, text
@@ -53,6 +54,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
     _refuse_unsafe_checkpoints(cfg)
     _refuse_lost_advantages(run, cfg)
     train_rows, validation_rows = _rows(run.task)
+    refuse_other_domains(run, validation_rows)
     _refuse_missing_sandbox([*train_rows, *validation_rows])
     if len(train_rows) < run.plan.prompts:
         raise ConfigError(

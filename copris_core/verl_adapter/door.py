@@ -38,6 +38,8 @@ from copris_core.verl_adapter.prolonged_config import (
 from copris_core.verl_adapter.reading import number, optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
+PACKAGED: Final = ("tiny_days", "tiny_prorl")
+"""Policies whose weights ship with the package, in assets/."""
 
 __all__ = ["compose", "derive", "enter", "parse"]
 
@@ -156,7 +158,7 @@ def _policy(cfg: DictConfig) -> PolicyChoice:
     name, path = text(cfg, "policy.name"), optional(cfg, "policy.path", str)
     if path is not None:
         return PolicyChoice(name=name, path=Path(path).expanduser().absolute())
-    if name != "tiny_days":
+    if name not in PACKAGED:
         raise ConfigError(f"policy={name} needs policy.path=FOLDER with config.json and weights")
     asset = resources.files("copris_core") / "assets" / name
     return PolicyChoice(name=name, path=Path(str(asset)))

@@ -1,13 +1,16 @@
 """What ``copris check`` says of DAPO's and ProRL's choices, and what it refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from omegaconf import DictConfig
 
+from copris_core.evaluation.validation import domain_names
+from copris_core.tasks import Row
 from copris_core.verl_adapter.config import RunConfig
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.reading import number, optional
 from copris_core.verl_adapter.reference_check import refuse_reference_reset
+from copris_core.verl_adapter.reward import compute_score
 
 
 def refuse_prolonged(run: RunConfig, cfg: DictConfig) -> None:
@@ -25,11 +28,40 @@ def refuse_prolonged(run: RunConfig, cfg: DictConfig) -> None:
             "group_filter: a group of 1 has no spread: raise actor_rollout_ref.rollout.n, or "
             "group_filter=none"
         )
-    manager = cfg.reward.reward_manager.name
-    if run.shaping is not None and manager != "naive":
+    if run.shaping is not None:
+        _refuse_unshaped(cfg)
+
+
+def _refuse_unshaped(cfg: DictConfig) -> None:
+    """Rewards that do not come from our verifiers are taken as they are."""
+    manager, path = cfg.reward.reward_manager.name, cfg.reward.custom_reward_function.path
+    if manager != "naive":
         raise ConfigError(
             f"reward_shaping and reward.reward_manager.name={manager} both shape the reward: set "
             "reward_shaping=none, or remove the reward manager"
+        )
+    if path != f"pkg://{compute_score.__module__}":
+        raise ConfigError(
+            "reward_shaping shapes what a task says, not "
+            f"reward.custom_reward_function.path={path}: set reward_shaping=none, or remove that"
+        )
+
+
+def refuse_other_domains(run: RunConfig, validation_rows: Sequence[Row]) -> None:
+    """Refuse weights for other domains than the validation has.
+
+    Raises:
+        ConfigError: see above.
+    """
+    reset = run.prolonged.reset
+    trigger = None if reset is None else reset.validation
+    if trigger is None or trigger.weights is None:
+        return
+    domains = domain_names(sorted({row.data_source for row in validation_rows})).values()
+    if set(trigger.weights) != set(domains):
+        raise ConfigError(
+            f"reference_reset.weights is for {', '.join(sorted(map(str, trigger.weights)))}, the "
+            f"validation has {', '.join(sorted(domains))}: set one weight for each of these"
         )
 
 

@@ -4,6 +4,8 @@ Each group of the config is a name and settings; with ``none`` a setting is a mi
 settings are checked by the objects of the core that they build.
 """
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -25,6 +27,7 @@ from copris_core.filtering import (
 )
 from copris_core.losses.kl import ESTIMATORS
 from copris_core.verl_adapter.errors import ConfigError, one_of
+from copris_core.verl_adapter.reading import optional
 
 T = TypeVar("T")
 
@@ -33,6 +36,15 @@ KL_CONTROLS: Final = ("fixed", "adaptive")
 STRAIGHT_THROUGH: Final = "+"
 """verl's suffix of an estimator whose gradient is k2's."""
 VALIDATION_KEYS: Final = ("window", "degraded_factor", "min_delta", "weights", "best_after_reset")
+KINDS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("max_batches", "interval", "window", "min_spacing"), int),
+    **dict.fromkeys(("on_steps", "off_steps", "first_step"), int),
+    **dict.fromkeys(("when_exceeded", "best_after_reset", "estimator"), str),
+    "reset_optimizer": bool,
+}
+"""Settings of all groups that are no number with a point."""
+OWN_FORM: Final = ("steps", "weights")
+"""Settings that are neither number nor word; whoever reads them looks at their form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +217,7 @@ def settings_of(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
     """The option of a group and what is set in it.
 
     Raises:
-        ConfigError: something is set with ``none``.
+        ConfigError: something is set with ``none``, or is of the wrong kind.
     """
     content: Any = OmegaConf.to_container(cfg[group], resolve=True)
     name = str(content.pop("name"))
@@ -215,6 +227,8 @@ def settings_of(cfg: DictConfig, group: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(
             f"{group}.{key}={value} does nothing with {group}=none: choose an option, or remove it"
         )
+    for key in settings.keys() - set(OWN_FORM):
+        optional(cfg, f"{group}.{key}", KINDS.get(key, float))
     return name, settings
 
 
@@ -224,12 +238,27 @@ def _built(cfg: DictConfig, group: str, build: Callable[..., T]) -> T | None:
 
 
 def _checked(group: str, build: Callable[..., T], settings: Mapping[str, Any]) -> T:
+    for key, each in inspect.signature(build).parameters.items():
+        is_needed = each.kind is each.KEYWORD_ONLY and each.default is each.empty
+        if is_needed and key not in settings:
+            raise ConfigError(f"{group}.{key} is not set: give it a value, or set {group}=none")
     try:
         return build(**settings)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    except TypeError as error:  # a setting that the YAML of the option leaves out, or a text
+    except TypeError as error:  # a setting that only a user's own YAML can have
         raise ConfigError(f"{group}: {error}") from error
+
+
+def _refuse_superfluous(
+    group: str, name: str, settings: Mapping[str, Any], *, known: tuple[str, ...], other: str
+) -> None:
+    """Refuse what the option does not read, but ``other`` would."""
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"{group}.{key} does nothing with {group}={name}: add {group}={other}, or remove it"
+            )
 
 
 def _check_kl(name: str, estimator: str | None) -> None:
@@ -243,12 +272,8 @@ def _kl(name: str, settings: dict[str, Any]) -> AdaptiveKLConfig | float | None:
         return None
     if name == "adaptive":
         return _checked("kl_control", AdaptiveKLConfig, settings)
-    coefficient = settings.pop("initial", None)
-    if settings:
-        raise ConfigError(
-            f"kl_control.{next(iter(settings))} does nothing with kl_control=fixed: add "
-            "kl_control=adaptive, or remove it"
-        )
+    _refuse_superfluous("kl_control", name, settings, known=("initial",), other="adaptive")
+    coefficient = settings.get("initial")
     if coefficient is None:
         raise ConfigError("kl_control=fixed needs kl_control.initial: verl's default is 0.001")
     return _checked("kl_control", FixedKL, {"coefficient": coefficient}).coefficient
@@ -262,9 +287,23 @@ def _reset(**settings: Any) -> ResetConfig:
             f"reference_reset.{next(iter(validation))} needs reference_reset.window: how many "
             "validations are looked back on"
         )
-    optional = {"degraded_factor": None, "min_delta": None}
-    trigger = ValidationTrigger(**{**optional, **validation}) if watches else None
+    _check_form(validation.get("weights", {}))
+    off: dict[str, Any] = {"degraded_factor": None, "min_delta": None}
+    trigger = ValidationTrigger(**(off | validation)) if watches else None
     return ResetConfig(validation=trigger, **settings)
+
+
+def _check_form(weights: object) -> None:
+    are_numbers = isinstance(weights, dict) and all(map(_is_number, weights.values()))
+    if not are_numbers:
+        raise ValueError(
+            f"reference_reset.weights={weights} must give each domain of the validation a number: "
+            "{math: 2, logic: 1}, or null"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 def _length(cfg: DictConfig) -> LengthSchedule | None:
@@ -274,24 +313,44 @@ def _length(cfg: DictConfig) -> LengthSchedule | None:
     one_of("length_schedule", name, LENGTH_SCHEDULES)
     longest = int(cfg.data.max_response_length)
     if name == "steps":
-        settings["steps"] = tuple(
-            (int(step), _tokens(each, longest)) for step, each in settings.get("steps", ())
-        )
-        return _checked("length_schedule", Steps, settings)
+        _refuse_superfluous("length_schedule", name, settings, known=("steps",), other="cosine")
+        steps = _steps(settings.get("steps", []), longest)
+        return _checked("length_schedule", Steps, {"steps": steps})
+    known = ("on_steps", "off_steps", "first_step", "minimum")
+    _refuse_superfluous("length_schedule", name, settings, known=known, other="steps")
     settings["minimum"] = _tokens(settings.get("minimum", 1), longest)
     return _checked("length_schedule", CosineWindows, {"maximum": longest, **settings})
+
+
+def _steps(given: Any, longest: int) -> tuple[tuple[int, int], ...]:
+    """First steps and tokens.
+
+    Raises:
+        ConfigError: no list of pairs of numbers, or a budget beyond the longest.
+    """
+    if not isinstance(given, list) or not all(map(_is_entry, given)):
+        raise ConfigError(
+            f"length_schedule.steps={given} must be a list of pairs, first step and tokens: "
+            "set it to [[1, 0.5], [1500, 1.0]], say"
+        )
+    return tuple((step, _tokens(tokens, longest)) for step, tokens in given)
+
+
+def _is_entry(given: object) -> bool:
+    if not isinstance(given, list) or len(given) != 2:
+        return False
+    return type(given[0]) is int and _is_number(given[1])
 
 
 def _tokens(given: float, longest: int) -> int:
     """A share of the longest budget up to 1, tokens above.
 
     Raises:
-        ConfigError: more than the longest.
+        ConfigError: more than the longest, or no number.
     """
-    tokens = round(given * longest) if given <= 1 else int(given)
-    if tokens > longest:
+    if not -math.inf < given <= longest:
         raise ConfigError(
-            f"length_schedule asks for {tokens} tokens: engines are built for "
+            f"length_schedule asks for {given} tokens: engines are built for "
             f"data.max_response_length={longest}; raise that, or lower the schedule"
         )
-    return tokens
+    return round(given * longest) if given <= 1 else int(given)

@@ -42,7 +42,8 @@ class ProlongedTrainer(DurableTrainer):
 
     def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         batch = super()._compute_ref_log_prob(batch, metrics)
-        self._kl = self._mean_kl(batch)
+        if self.prolonged is not None:
+            self._kl = self._mean_kl(batch)
         return batch
 
     def _mean_kl(self, batch: KVBatchMeta) -> float:

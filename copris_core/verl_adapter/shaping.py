@@ -9,9 +9,13 @@ from typing import Any
 
 import transfer_queue as tq
 from omegaconf import DictConfig
+from torch import Tensor
 
 from copris_core.filtering import shaped_reward
 from copris_core.verl_adapter.prolonged_config import ShapingChoice, shaping_choice
+
+TOLD = "reward_extra_info"
+"""verl's name for what a reward function says beside the reward."""
 
 SCORE = "score"
 """What the verifier gave, in verl's extra reward information."""
@@ -66,7 +70,7 @@ def shaping_of(config: DictConfig, end_tokens: Sequence[int]) -> Shaping:
 
 def shaping_metrics(extra_fields: Iterable[Any]) -> dict[str, float]:
     """Means over rows of the queue, each with verl's extra fields."""
-    told = [getattr(each, "data", each)["reward_extra_info"] for each in extra_fields]
+    told = [getattr(each, "data", each)[TOLD] for each in extra_fields]
     means = {name: sum(each[name] for each in told) / len(told) for name in SHAPED}
     return {
         "reward/score_mean": means[SCORE],
@@ -76,16 +80,26 @@ def shaping_metrics(extra_fields: Iterable[Any]) -> dict[str, float]:
 
 
 def scores_of_rows(partition_id: str, rows: list[str]) -> list[float]:
-    """What the verifier gave the responses of rows that lie in the queue."""
+    """As ``score_of``, of the responses of rows that lie in the queue."""
     if not rows:
         return []
-    data = tq.kv_batch_get(keys=rows, partition_id=partition_id, select_fields=["extra_fields"])
-    told = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
-    return [float(each[SCORE]) for each in told]
+    fields = _fetched(partition_id, rows, "extra_fields")
+    told = [getattr(each, "data", each).get(TOLD) or {} for each in fields]
+    if all(SCORE in each for each in told):
+        return [float(each[SCORE]) for each in told]
+    rewards = _fetched(partition_id, rows, "rm_scores")  # nothing shapes what has no score
+    return [
+        float(each.get(SCORE, reward.sum())) for each, reward in zip(told, rewards, strict=True)
+    ]
 
 
 def score_of(output: Any) -> float:
     """What the verifier gave; for a reward function without a score, the reward."""
     final = output[-1] if isinstance(output, list) else output
-    told = final.extra_fields.get("reward_extra_info") or {}
+    told = final.extra_fields.get(TOLD) or {}
     return float(told.get(SCORE, final.reward_score))
+
+
+def _fetched(partition_id: str, rows: list[str], name: str) -> list[Any]:
+    data = tq.kv_batch_get(keys=rows, partition_id=partition_id, select_fields=[name])[name]
+    return list(data.unbind() if isinstance(data, Tensor) else data)

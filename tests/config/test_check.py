@@ -185,3 +185,50 @@ def test_rows_of_a_local_file_are_counted(entered, tmp_path):
     path = _jsonl(tmp_path / "rows.jsonl", *rows)
     lines = _lines(entered, "task=gsm8k", f"task.path={path}", "task.val_rows=4")
     assert "rows           16 training, 4 validation" in lines
+
+
+def test_code_is_refused_where_it_cannot_be_locked_up(entered, monkeypatch):
+    from copris_core.verl_adapter import check
+
+    monkeypatch.setattr(check, "sandbox_trouble", lambda: "no sandbox: the kernel has no seccomp")
+    small = ("task=code", "task.rows=8", "task.val_rows=2", "data.max_response_length=256")
+    assert _refusal(entered, *small) == (
+        "task=code runs what a model writes, and cannot here: no sandbox: the kernel has no seccomp"
+    )
+    monkeypatch.setattr(check, "sandbox_trouble", lambda: None)
+    assert _lines(entered, *small)
+
+
+def test_a_mixture_is_composed_from_the_command_line(entered):
+    parts = ("+task.parts.days.weight=2", "+task.parts.days.rows=40", "+task.parts.stem.rows=20")
+    lines = _lines(entered, "task=mix", *parts, "task.rows=30", "+task.parts.stem.val_rows=5")
+    assert any(line.startswith("rows           30 training") for line in lines)
+
+
+def test_a_custom_task_is_found_by_its_file(entered, tmp_path):
+    (tmp_path / "mine.py").write_text(CUSTOM)
+    lines = _lines(entered, "task=custom", f"task.cls={tmp_path}/mine.py:Echo")
+    assert any(line.startswith("rows           9 training, 1 validation") for line in lines)
+    refusal = _refusal(entered, "task=custom", f"task.cls={tmp_path}/mine.py:Ecko")
+    assert "Echo" in refusal
+
+
+CUSTOM = '''
+from copris_core.tasks import Message, Row, Verdict
+
+
+class Echo:
+    def train_rows(self):
+        return [_row(i, "train") for i in range(1, 10)]
+
+    def validation_rows(self):
+        return [_row(0, "test")]
+
+    def score(self, text, ground_truth):
+        return Verdict(score=float(text == ground_truth), reason="echo")
+
+
+def _row(i, split):
+    prompt = (Message(role="user", content=f"Say {i}"),)
+    return Row(data_source="", prompt=prompt, ability="echo", ground_truth=str(i), split=split, index=i)
+'''

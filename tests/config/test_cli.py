@@ -23,7 +23,7 @@ def test_every_command_explains_itself_and_does_nothing_else(command, flag, caps
     assert cli.main([command, "seed=1", flag]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"copris {command} ")
-    assert ("experiment=grpo|copris|cppo|copris_cppo" in told) == (
+    assert ("experiment=grpo|copris|cppo|prorl|dapo" in told) == (
         command in ("check", "train", "compare")
     )
 

@@ -23,6 +23,7 @@ EXPERIMENTS = (
     "naive_partial",
     "oversample",
     "prorl",
+    "prorl_tiny",
 )
 GROUPS = {
     "strategy": (

@@ -29,7 +29,7 @@ VLLM = "actor_rollout_ref.rollout.engine_kwargs.vllm"
         ),
         (
             "experiment=coprs",
-            "experiment=coprs is unknown: use one of copris, copris_cppo, cppo, grpo",
+            "experiment=coprs is unknown: use one of copris, copris_cppo, copris_cppo_prorl_dapo",
         ),
         (
             "+experiment=copris",

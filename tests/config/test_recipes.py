@@ -1,5 +1,6 @@
 """Recipes are thin: an entry, a page, a script; everything else is a YAML file."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,23 @@ def test_a_script_is_executable_and_parses(script):
     assert script.stat().st_mode & 0o111
     assert script.read_text().startswith("#!/usr/bin/env bash\n")
     subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_option_and_every_key_of_a_page_is_there(recipe):
+    page = (ROOT / "recipes" / recipe / "README.md").read_text()
+    groups = {folder.name: folder for folder in (ROOT / "configs").iterdir() if folder.is_dir()}
+    named = "|".join(groups)
+    options = re.findall(rf"(?<![\w.])({named})=(\w+)", page)
+    keys = re.findall(rf"(?<![\w.])({named})\.(\w+)(?=[=`])", page)
+    common = (ROOT / "configs" / "train.yaml").read_text()
+    assert len(options) >= 3
+    assert len(keys) >= 3
+    for group, option in options:
+        assert (groups[group] / f"{option}.yaml").is_file(), f"{group}={option}"
+    for group, key in keys:
+        texts = [common, *(path.read_text() for path in groups[group].glob("*.yaml"))]
+        assert any(f"\n  {key}:" in text for text in texts), f"{group}.{key}"
 
 
 # ---- the prolonged demonstration ----

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from copris_core.tasks.code_files import read_code_file, read_humaneval
-from copris_core.tasks.code_task import CodeTask
+from copris_core.tasks.code_task import FAMILIES, CodeTask, shown
 from copris_core.tasks.code_verdict import Truth, judged
 from copris_core.tasks.task import TaskDataError
 
@@ -89,6 +89,21 @@ def test_limits_and_credit_travel_with_the_row_so_a_default_task_judges_it():
 def test_settings_out_of_range_are_refused_with_the_mend(settings):
     with pytest.raises(ValueError, match=rf"task\.{next(iter(settings))} is .*: set it to"):
         CodeTask(**settings)
+
+
+def test_the_tasks_own_answer_is_the_reference_of_the_row(tmp_path):
+    task = CodeTask(rows=4, val_rows=2)
+    for row in task.train_rows() + task.validation_rows():
+        answer = task.reference_answer(row)
+        assert CodeTask().score(answer, row.ground_truth).score == 1.0, answer
+    of_file = CodeTask(path=_file(tmp_path, ADD), val_rows=1)
+    assert of_file.reference_answer(of_file.train_rows()[0]) is None
+
+
+def test_facts_name_one_function_alone():
+    for family in FAMILIES:
+        names = [shown(params) for params in family.points()]
+        assert len(set(names)) == len(names), family.name
 
 
 def test_a_file_gives_rows_of_both_kinds_of_tests_that_are_judged(tmp_path):

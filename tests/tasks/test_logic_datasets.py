@@ -12,6 +12,7 @@ import pytest
 from copris_core.tasks.logic_datasets import (
     DEFAULT_TASKS,
     REFUSED,
+    _entries,
     check_name,
     judge,
     split_of,
@@ -111,6 +112,12 @@ def test_the_splits_share_no_question_whatever_the_seed(name):
     test = [p.question for s in (0, 1) for p in _puzzles(name, split="test", count=3, seed=s)]
     assert {split_of(each) for each in train} == {"train"}
     assert {split_of(each) for each in test} == {"test"}
+
+
+def test_the_splits_draw_from_seeds_apart():
+    streams = [_entries("maze", {}, split=split, seed=0) for split in ("train", "test")]
+    one, other = ({next(stream)["question"] for _ in range(20)} for stream in streams)
+    assert not one & other
 
 
 def test_white_space_does_not_change_the_split_and_one_question_in_five_is_held_out():

@@ -47,6 +47,14 @@ def test_every_solution_of_the_excerpt_scores_against_its_own_answer():
         assert _task().score(record["solution"], row.ground_truth).score == 1.0
 
 
+def test_the_tasks_own_answers_score_one():
+    rows = _task().train_rows() + _task().validation_rows()
+    assert rows
+    for row in rows:
+        answer = _task().reference_answer(row)
+        assert MathTask().score(answer, row.ground_truth).score == 1.0, answer
+
+
 def test_no_solution_of_the_excerpt_scores_against_the_next_answer():
     for record, other in itertools.pairwise(RECORDS):
         assert _task().score(record["solution"], other["answer"]).score == 0.0

@@ -156,6 +156,15 @@ def test_every_row_is_solved_by_its_truth_and_not_by_another_answer():
         assert bare.reason in {"correct", "unit missing"}
 
 
+def test_every_law_and_unit_takes_the_tasks_own_answer():
+    task = StemTask(rows=1500, val_rows=300)
+    rows = task.train_rows() + task.validation_rows()
+    assert {row.facts["law"] for row in rows} == {law.name for law in LAWS}
+    for row in rows:
+        verdict = StemTask().score(task.reference_answer(row), row.ground_truth)
+        assert verdict.score == 1.0, (row.ground_truth, verdict.reason)
+
+
 def test_scores_are_the_same_from_many_threads():
     rows = StemTask(rows=50).train_rows()
     texts = [f"#### {json.loads(row.ground_truth)['value']} m/s" for row in rows]
