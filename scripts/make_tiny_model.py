@@ -1,10 +1,12 @@
-"""Make the tiny model that ships with the product: half a million weights, warmed up on "days".
+"""Make a tiny model that ships with the product: half a million weights, warmed up on its tasks.
 
-It starts with bad habits that reinforcement learning can mend (see ``tasks/demonstrations.py``).
-The result depends on the steps and the seed, never on the clock.
+It starts with bad habits that reinforcement learning can mend (see ``tasks/demonstrations.py``, and
+``tasks/demonstrations_prorl.py`` for days, logic and instruction together).
+The result depends on the recipe, the steps and the seed, never on the clock.
 
 Usage:
     python scripts/make_tiny_model.py --out copris_core/assets/tiny_days
+    python scripts/make_tiny_model.py --recipe prorl --out copris_core/assets/tiny_prorl
 """
 
 import argparse
@@ -12,7 +14,9 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,7 +34,10 @@ from transformers import (
 
 from copris_core.tasks.arithmetic import DaysTask, draw_problem
 from copris_core.tasks.demonstrations import CLEAN, GUESS_PREFIX, NOISY, demonstrate
-from copris_core.tasks.task import Row
+from copris_core.tasks.demonstrations_prorl import INSTRUCTION, LOGIC, Demonstrator
+from copris_core.tasks.instruction_task import InstructionTask
+from copris_core.tasks.logic_task import LogicTask
+from copris_core.tasks.task import Row, Task
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"  # verl's Qwen code looks for END
 CHAT_TEMPLATE = (
@@ -39,11 +46,9 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-VOCAB_SIZE = 384
 SHAPE = {
     "hidden_size": 128,
     "intermediate_size": 256,
-    "num_hidden_layers": 3,
     "num_attention_heads": 4,  # head size 32: vLLM's CPU attention refuses 16
     "num_key_value_heads": 2,
 }
@@ -54,12 +59,76 @@ PEAK_LR = 2e-3
 LR_WARMUP_STEPS = 20
 # The first tokens pick the strategy and the last ones are the answer: few, so they weigh more.
 HEAD_TOKENS, TAIL_TOKENS, EDGE_WEIGHT = 14, 5, 4.0
-MAX_NEW_TOKENS = 640
 
 Example = tuple[list[int], list[int]]  # prompt ids, response ids with END
+Draw = Callable[[random.Random, bool], tuple[str, str]]  # clean or not -> question, demonstration
 
 
-def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerBase:
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a tiny model is made for."""
+
+    vocab_size: int
+    """Most tokens of the vocabulary, special ones included."""
+    layers: int
+    """Hidden layers."""
+    steps: int
+    """Optimizer steps of the warm-up."""
+    max_new_tokens: int
+    """Where a measured response is cut."""
+    teacher: Callable[[int], Draw]
+    """Seed -> what draws a training question with its demonstration."""
+    tasks: Callable[[int], list[Task]]
+    """Held-out problems of a task -> the tasks to measure on."""
+
+
+def days_teacher(seed: int) -> Draw:
+    """Draw problems of the days task."""
+
+    def draw(rng: random.Random, clean: bool) -> tuple[str, str]:
+        problem = draw_problem(rng, split="train")
+        return problem.question, demonstrate(problem, rng, CLEAN if clean else NOISY)
+
+    return draw
+
+
+def prorl_teacher(seed: int) -> Draw:
+    """Draw rows of days, logic and instruction."""
+    demonstrator = Demonstrator(seed)
+    return lambda rng, clean: demonstrator.draw(rng, clean=clean)
+
+
+def prorl_tasks(problems: int) -> list[Task]:
+    """The tasks of ``configs/task/tiny_mix.yaml``."""
+    logic = LogicTask(val_rows=problems, **LOGIC)
+    return [
+        DaysTask(val_rows=problems),
+        logic,
+        InstructionTask(val_rows=problems, **INSTRUCTION),
+    ]
+
+
+RECIPES = {
+    "days": Recipe(
+        vocab_size=384,
+        layers=3,
+        steps=3200,
+        max_new_tokens=640,
+        teacher=days_teacher,
+        tasks=lambda problems: [DaysTask(val_rows=problems)],
+    ),
+    "prorl": Recipe(
+        vocab_size=512,
+        layers=3,
+        steps=4200,
+        max_new_tokens=320,
+        teacher=prorl_teacher,
+        tasks=prorl_tasks,
+    ),
+}
+
+
+def build_tokenizer(draw: Draw, rng: random.Random, vocab_size: int) -> PreTrainedTokenizerBase:
     """Byte-level BPE under Qwen2's own splitting rule, which gives every digit its own token.
 
     AutoTokenizer uses that rule for model type qwen2 whatever was saved.
@@ -70,10 +139,9 @@ def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerBase:
     backend.normalizer, backend.pre_tokenizer = rule.normalizer, rule.pre_tokenizer
     corpus = ["system\nuser\nassistant\n"] * 500
     for _ in range(3000):
-        problem = draw_problem(rng, split="train")
-        corpus += [problem.question, demonstrate(problem, rng, NOISY)]
+        corpus += draw(rng, False)
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
         special_tokens=[PAD, START, END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -91,7 +159,7 @@ def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
+def build_model(tokenizer: PreTrainedTokenizerBase, layers: int, seed: int) -> Qwen2ForCausalLM:
     """Qwen2 architecture with seeded weights, float32."""
     torch.manual_seed(seed)
     config = Qwen2Config(
@@ -101,6 +169,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausal
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
+        num_hidden_layers=layers,
         **SHAPE,
     )
     return Qwen2ForCausalLM(config)
@@ -113,12 +182,13 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def draw_example(tokenizer: PreTrainedTokenizerBase, rng: random.Random, *, clean: bool) -> Example:
+def draw_example(
+    tokenizer: PreTrainedTokenizerBase, draw: Draw, rng: random.Random, *, clean: bool
+) -> Example:
     """One training problem with its demonstration."""
-    problem = draw_problem(rng, split="train")
-    response = demonstrate(problem, rng, CLEAN if clean else NOISY)
+    question, response = draw(rng, clean)
     ids = tokenizer(response, add_special_tokens=False).input_ids
-    return prompt_ids(tokenizer, problem.question), [*ids, tokenizer.eos_token_id]
+    return prompt_ids(tokenizer, question), [*ids, tokenizer.eos_token_id]
 
 
 def batches_of(examples: Sequence[Example]) -> Iterator[list[Example]]:
@@ -156,7 +226,12 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 def warm_up(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, *, steps: int, seed: int
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    draw: Draw,
+    *,
+    steps: int,
+    seed: int,
 ) -> None:
     """Train on clean demonstrations first, then on the noisy mixture."""
     rng = random.Random(f"warm-up {seed}")
@@ -167,7 +242,9 @@ def warm_up(
         if clean and step >= CLEAN_PART * steps:
             clean, waiting = False, []
         if not waiting:
-            pool = [draw_example(tokenizer, rng, clean=clean) for _ in range(EXAMPLES_PER_POOL)]
+            pool = [
+                draw_example(tokenizer, draw, rng, clean=clean) for _ in range(EXAMPLES_PER_POOL)
+            ]
             waiting = list(batches_of(pool))
             rng.shuffle(waiting)
         for group in optimizer.param_groups:
@@ -200,6 +277,7 @@ def sample(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
     *,
+    max_new_tokens: int,
     greedy: bool,
 ) -> list[str]:
     """One response to each row, at temperature 1 or greedy."""
@@ -208,7 +286,7 @@ def sample(
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
     ids_BT = model.generate(
         **batch,
-        max_new_tokens=MAX_NEW_TOKENS,
+        max_new_tokens=max_new_tokens,
         do_sample=not greedy,
         **({} if greedy else {"top_k": 0}),
     )
@@ -216,27 +294,40 @@ def sample(
     return tokenizer.batch_decode(ids_BT[:, width:], skip_special_tokens=True)
 
 
-def report(folder: Path, *, problems: int, seed: int) -> None:
-    """Print what the saved model does on the held-out split."""
+def report(folder: Path, recipe: Recipe, *, problems: int, seed: int) -> None:
+    """Print what the saved model does on the held-out split of each task."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    task = DaysTask(val_rows=problems)
-    rows = task.validation_rows()
-    for label, greedy in (("sampled", False), ("greedy", True)):
-        texts = sample(model, tokenizer, rows, greedy=greedy)
-        scores = [
-            task.score(text, row.ground_truth).score for text, row in zip(texts, rows, strict=True)
-        ]
-        lengths = sorted(len(tokenizer(text).input_ids) + 1 for text in texts)
-        guesses = [s for t, s in zip(texts, scores, strict=True) if t.startswith(GUESS_PREFIX)]
-        worked = [s for t, s in zip(texts, scores, strict=True) if not t.startswith(GUESS_PREFIX)]
-        print(
-            f"{label}: accuracy {_mean(scores):.3f} (of {problems}), "
-            f"guesses {len(guesses)} right {_mean(guesses):.3f}, "
-            f"worked out {len(worked)} right {_mean(worked):.3f}, tokens "
-            + " ".join(f"p{q} {lengths[q * (len(lengths) - 1) // 100]}" for q in (50, 90, 99, 100))
-        )
+    for task in recipe.tasks(problems):
+        rows = task.validation_rows()
+        prompts = sorted(len(prompt_ids(tokenizer, row.prompt[0].content)) for row in rows)
+        print(f"{task.name}: prompt tokens {_percentiles(prompts)}")
+        for label, greedy in (("sampled", False), ("greedy", True)):
+            texts = sample(
+                model, tokenizer, rows, max_new_tokens=recipe.max_new_tokens, greedy=greedy
+            )
+            lengths = sorted(len(tokenizer(text).input_ids) + 1 for text in texts)
+            print(f"{label}: {_verdicts(task, rows, texts)}, tokens {_percentiles(lengths)}")
+
+
+def _verdicts(task: Task, rows: Sequence[Row], texts: Sequence[str]) -> str:
+    scores: dict[str, list[float]] = defaultdict(list)
+    for text, row in zip(texts, rows, strict=True):
+        score = task.score(text, row.ground_truth).score
+        kind = "guesses" if text.startswith(GUESS_PREFIX) else "worked out"
+        about = row.facts.get("dataset", row.facts.get("constraints", ""))
+        for group in {"all", kind, *str(about).split()}:
+            scores[group].append(score)
+    parts = [
+        f"{name} {len(scores[name])} right {_mean(scores[name]):.3f}" for name in sorted(scores)
+    ]
+    return ", ".join(parts)
+
+
+def _percentiles(lengths: Sequence[int]) -> str:
+    places = ((q, lengths[q * (len(lengths) - 1) // 100]) for q in (50, 90, 99, 100))
+    return " ".join(f"p{q} {length}" for q, length in places)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -247,17 +338,21 @@ def main() -> None:
     """Warm up, save, measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=3200, help="optimizer steps of the warm-up")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="days", help="tasks, shape")
+    parser.add_argument("--steps", type=int, help="optimizer steps of the warm-up")
     parser.add_argument("--seed", type=int, default=0, help="weights, demonstrations, sampling")
-    parser.add_argument("--problems", type=int, default=200, help="held-out problems to measure on")
+    parser.add_argument("--problems", type=int, default=200, help="held-out problems of a task")
     args = parser.parse_args()
     torch.set_num_threads(1)  # more threads would change the sums, and so the result
-    tokenizer = build_tokenizer(random.Random(f"tokenizer {args.seed}"))
-    model = build_model(tokenizer, args.seed)
+    recipe = RECIPES[args.recipe]
+    draw = recipe.teacher(args.seed)
+    rng = random.Random(f"tokenizer {args.seed}")
+    tokenizer = build_tokenizer(draw, rng, recipe.vocab_size)
+    model = build_model(tokenizer, recipe.layers, args.seed)
     print(f"{model.num_parameters()} weights, {len(tokenizer)} tokens in the vocabulary")
-    warm_up(model, tokenizer, steps=args.steps, seed=args.seed)
+    warm_up(model, tokenizer, draw, steps=args.steps or recipe.steps, seed=args.seed)
     save(model, tokenizer, args.out)
-    report(args.out, problems=args.problems, seed=args.seed)
+    report(args.out, recipe, problems=args.problems, seed=args.seed)
 
 
 if __name__ == "__main__":

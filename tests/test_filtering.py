@@ -273,7 +273,11 @@ def test_a_score_that_is_not_finite_is_not_shaped(wrong: float) -> None:
         (OverlongConfig, {"buffer": 0}, "overlong_share gives a buffer of 0 tokens"),
         (OverlongConfig, {"buffer": 5, "factor": -1.0}, "overlong_penalty=-1"),
         (CosineConfig, {"weight": -1.0}, "cosine_weight=-1"),
-        (CosineConfig, {"weight": 1.0, "eta_min": 2.0}, r"cosine_minimum=2.0 .*cosine_maximum=1.0: swap"),
+        (
+            CosineConfig,
+            {"weight": 1.0, "eta_min": 2.0},
+            r"cosine_minimum=2.0 .*cosine_maximum=1.0: swap",
+        ),
         (CosineConfig, {"weight": 1.0, "correct_at": 0.0}, "cosine_correct_at=0"),
         (ShapingConfig, {"truncated_factor": 1.5}, "truncated_factor=1.5"),
         (ShapingConfig, {"truncated_factor": math.nan}, "truncated_factor=nan"),

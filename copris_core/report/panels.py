@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from copris_core.report.ratios import per_step
 from copris_core.report.run_folder import Row
+from copris_core.report.score import score
 from copris_core.report.summary import Phases, Summary, merge_steps, training
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class Pen:
     """Line style: a dash name or (offset, dashes in points)."""
 
 
+SCORE = "score"
+"""Our name for what `numbers.score` finds in a row."""
+
 Panel = Callable[["Axes", Sequence[Curves], Sequence[Pen]], None]
 
 
@@ -64,10 +68,10 @@ def pens(num_runs: int, *, dark: bool) -> list[Pen]:
 
 
 def learning(axis: Axes, runs: Sequence[Curves], looks: Sequence[Pen]) -> None:
-    """Validation accuracy (bold, with markers) and training reward (thin) by step."""
+    """Validation accuracy (bold, with markers) and training score (thin) by step."""
     for run, pen in zip(runs, looks, strict=True):
         rows = merge_steps(run.rows)
-        steps, rewards = _points(rows, "step", "reward/mean")
+        steps, rewards = _points(_scored(rows), "step", SCORE)
         axis.plot(steps, rewards, color=pen.colour, lw=1, alpha=0.45)
         steps, rates = _points(rows, "step", "val/accuracy")
         axis.plot(
@@ -86,9 +90,9 @@ def learning(axis: Axes, runs: Sequence[Curves], looks: Sequence[Pen]) -> None:
 
 
 def reward_by_time(axis: Axes, runs: Sequence[Curves], looks: Sequence[Pen]) -> None:
-    """Training reward by minutes since the start of the run, smoothed."""
+    """Training score by minutes since the start of the run, smoothed."""
     for run, pen in zip(runs, looks, strict=True):
-        seconds, rewards = _points(merge_steps(run.rows), "time_s", "reward/mean")
+        seconds, rewards = _points(_scored(merge_steps(run.rows)), "time_s", SCORE)
         minutes = [x / 60 for x in seconds]
         axis.plot(minutes, rewards, color=pen.colour, lw=0.8, alpha=0.3)
         axis.plot(minutes, _trailing_mean(rewards), color=pen.colour, ls=pen.line, lw=2.2)
@@ -149,6 +153,10 @@ def _points(rows: Sequence[Row], x_key: str, y_key: str) -> tuple[list[float], l
         if (x := row.get(x_key)) is not None and (y := row.get(y_key)) is not None
     ]
     return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _scored(rows: Sequence[Row]) -> list[Row]:
+    return [{**row, SCORE: score(row)} for row in rows]
 
 
 def _trailing_mean(values: Sequence[float]) -> list[float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from statistics import median
 
 from copris_core.report.run_folder import Row
+from copris_core.report.score import score
 from copris_core.report.summary import Phases, training
 
 PACE_STEPS = 10
@@ -42,7 +43,7 @@ class ProgressState:
     elapsed_s: float = 0.0
     """Seconds since the start, as of the last row."""
     reward: float | None = None
-    """Mean reward of the last step, unpruned."""
+    """Mean score of the last step's responses, unpruned, unshaped, unfiltered."""
     accuracy: float | None = None
     """Last validation accuracy, in [0, 1]."""
     in_flight: float | None = None
@@ -78,14 +79,15 @@ class ProgressState:
             accuracy=self.accuracy if accuracy is None else accuracy,
         )
         # A row without a step's metrics is a validation of its own: it moves nothing else.
-        if not training(row) or row.keys() <= {"step", "time_s", "val/accuracy", "val/n"}:
+        measured = (key for key in row if not key.startswith("val/"))
+        if not training(row) or set(measured) <= {"step", "time_s"}:
             return state
         step_s = row.get("timing_s/step")
         recent = self.recent_s if step_s is None else (*self.recent_s, step_s)
         return replace(
             state,
             step=int(row["step"] or 0),
-            reward=row.get("reward/mean"),
+            reward=score(row),
             in_flight=row.get("rollout/in_flight"),
             limit=row.get("rollout/limit"),
             phases=Phases(**{x.name: row.get(f"timing_s/{x.name}") for x in fields(Phases)}),

@@ -213,7 +213,7 @@ def test_a_custom_task_is_found_by_its_file(entered, tmp_path):
     assert "Echo" in refusal
 
 
-CUSTOM = '''
+CUSTOM = """
 from copris_core.tasks import Message, Row, Verdict
 
 
@@ -230,5 +230,6 @@ class Echo:
 
 def _row(i, split):
     prompt = (Message(role="user", content=f"Say {i}"),)
-    return Row(data_source="", prompt=prompt, ability="echo", ground_truth=str(i), split=split, index=i)
-'''
+    told = {"ability": "echo", "ground_truth": str(i)}
+    return Row(data_source="", prompt=prompt, split=split, index=i, **told)
+"""
