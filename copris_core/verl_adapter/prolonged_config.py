@@ -276,7 +276,7 @@ def _kl(name: str, settings: dict[str, Any]) -> AdaptiveKLConfig | float | None:
     coefficient = settings.get("initial")
     if coefficient is None:
         raise ConfigError("kl_control=fixed needs kl_control.initial: verl's default is 0.001")
-    return _checked("kl_control", FixedKL, {"coefficient": coefficient}).coefficient
+    return float(_checked("kl_control", FixedKL, {"coefficient": coefficient}).coefficient)
 
 
 def _reset(**settings: Any) -> ResetConfig:
