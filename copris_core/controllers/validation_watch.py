@@ -19,14 +19,14 @@ class ValidationTrigger:
     """When validation asks for a reset; at least one of the two verdicts must be on.
 
     The ProRL paper resets when the blended validation degrades or stalls and gives no numbers;
-    window and factor are the public recipe's, which compares the window's largest score, not its
-    mean, with the best.
+    window, factor and rule are the public recipe's. A window's mean would not do: it lags behind a
+    score that rises quickly, and would take that for a fall.
     """
 
     window: int = 5
     """Validations that a verdict looks back on."""
     degraded_factor: float | None = 0.95
-    """Degraded: the last ``window`` scores have a mean below this share of the best; None: off."""
+    """Degraded: each of the last ``window`` scores is below this share of the best; None: off."""
     min_delta: float | None = 0.0
     """Stalled: for ``window`` validations none beat the mark by more than this; None: off."""
     weights: Mapping[str, float] | None = None
@@ -132,11 +132,11 @@ class ValidationWatch:
         """Reason -> its sentence with numbers, for each verdict that holds now."""
         config, found = self._config, {}
         if self._best is not None and config.degraded_factor is not None and self._is_full():
-            mean, bound = fmean(self._scores), config.degraded_factor * self._best
-            if mean < bound:
+            lately, bound = max(self._scores), config.degraded_factor * self._best
+            if lately < bound:
                 found["validation_degraded"] = (
-                    f"validation degraded: the mean of the last {config.window} is {mean:.4g}, "
-                    f"below {config.degraded_factor:g} of the best, {self._best:.4g}"
+                    f"validation degraded: the best of the last {config.window} is {lately:.4g}, "
+                    f"below {config.degraded_factor:g} of the best of all, {self._best:.4g}"
                 )
         if config.min_delta is not None and self._without_progress >= config.window:
             found["validation_stalled"] = (

@@ -75,9 +75,11 @@ def test_after_a_reset_by_validation_kl_control_starts_anew() -> None:
     run.on_validation(0, {"math": 0.8})
     for step in range(1, 5):
         run.on_step(_facts(step, kl=1.0))
+        if step == 2:
+            run.on_validation(2, {"math": 0.1})
     orders = run.on_validation(4, {"math": 0.1})
     assert orders.reset is not None
-    assert orders.reset.reasons == ("validation_degraded",)
+    assert orders.reset.reasons == ("validation_degraded", "validation_stalled")
     assert orders.kl_coefficient == run.metrics()["prorl/kl_coefficient"] == 0.01
     assert orders.entropy_coefficient == 0.01
     assert run.metrics()["prorl/reset"] == 1

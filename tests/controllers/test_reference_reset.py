@@ -51,16 +51,17 @@ def test_a_degraded_validation_asks_for_a_reset() -> None:
     reset = _reset(validation=ValidationTrigger(window=2, min_delta=None), reset_optimizer=True)
     assert reset.on_validation(10, {"math": 0.8, "code": 0.6}) is None
     assert reset.best == reset.blended == pytest.approx(0.7)
-    order = reset.on_validation(20, {"math": 0.4, "code": 0.4})
+    assert reset.on_validation(20, {"math": 0.4, "code": 0.4}) is None
+    order = reset.on_validation(30, {"math": 0.5, "code": 0.4})
     assert order is not None
     assert (order.step, order.reasons, order.reset_optimizer) == (
-        20,
+        30,
         ("validation_degraded",),
         True,
     )
     assert order.sentence == (
-        "reset 1 at step 20: validation degraded: the mean of the last 2 is 0.55, below 0.95 of "
-        "the best, 0.7"
+        "reset 1 at step 30: validation degraded: the best of the last 2 is 0.45, below 0.95 of "
+        "the best of all, 0.7"
     )
     assert reset.best is None
 
@@ -109,7 +110,8 @@ def test_a_validation_held_back_fires_at_the_first_step_that_may() -> None:
     reset = _reset(validation=VALIDATION, min_spacing=5)
     reset.on_validation(1, {"math": 0.8})
     assert reset.on_validation(2, {"math": 0.2}) is None
-    assert _steps(reset, [0.0] * 6, first=2) == [5]
+    assert reset.on_validation(3, {"math": 0.2}) is None
+    assert _steps(reset, [0.0] * 6, first=3) == [5]
 
 
 def test_the_kl_to_the_old_reference_does_not_ask_again() -> None:
