@@ -80,7 +80,7 @@ DAPO = Proof(
     ),
 )
 PRORL = Proof(
-    said="the KL coefficient moved in the actor, the reference was reset, KL began at 0 again",
+    said="the KL coefficient moved in the actor, the reference was reset, KL fell each time",
     holds=lambda rows: (
         len({row["update/kl_coefficient"] for row in rows}) > 1
         and rows[-1]["prorl/reset_count"] >= 3

@@ -16,16 +16,19 @@ from transfer_queue import KVBatchMeta
 
 from copris_core.controllers.prolonged import Orders, Prolonged, StepFacts
 from copris_core.controllers.reference_reset import ResetOrder
-from copris_core.losses.kl import kl_estimator
 from copris_core.report.run_folder import read_metrics
 from copris_core.verl_adapter.durable_trainer import DurableTrainer
-from copris_core.verl_adapter.prolonged_config import STRAIGHT_THROUGH, prolonged_choice
+from copris_core.verl_adapter.prolonged_config import prolonged_choice
 from copris_core.verl_adapter.scoring import fetch
 
 REFERENCE_FOLDER: Final = "reference"
 """Of a checkpoint: the reference's weights, once they are no longer those of the first policy."""
 
 STATE: Final = "prolonged"
+
+KL_OF_UPDATE: Final = "actor/kl_loss"
+"""verl's name for KL(policy || reference) as the loss has it: of the policy that is updated, on
+tokens of older policies too, whose own distance to the reference says nothing of it."""
 
 
 class ProlongedTrainer(DurableTrainer):
@@ -35,28 +38,9 @@ class ProlongedTrainer(DurableTrainer):
         """Build verl's trainer and the controllers that its config turns on."""
         super().__init__(config)
         self.prolonged: Prolonged | None = prolonged_choice(config).controllers()
-        self._kl: float | None = None
         self._validation: dict[str, float] = {}
 
     # ---- what is decided by ----
-
-    def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        batch = super()._compute_ref_log_prob(batch, metrics)
-        if self.prolonged is not None:
-            self._kl = self._mean_kl(batch)
-        return batch
-
-    def _mean_kl(self, batch: KVBatchMeta) -> float:
-        """Mean over the tokens of the batch, of the estimator that the loss has, before an update.
-
-        The policy's log-probs are ``old_log_probs``: those of the engine at sampling, unless the
-        correction has recomputed them.
-        """
-        kind = self.config.actor_rollout_ref.actor.kl_loss_type
-        estimate = kl_estimator(kind.removesuffix(STRAIGHT_THROUGH))
-        rows = _rows(batch, ["old_log_probs", "ref_log_prob", "response_mask"])
-        kl_N = torch.cat([estimate(old, ref)[mask.bool()] for old, ref, mask in rows])
-        return float(kl_N.mean())
 
     def _mean_entropy(self, batch: KVBatchMeta) -> float:
         """Minus the mean log-prob of sampled tokens: unbiased for the policy that sampled them."""
@@ -85,7 +69,7 @@ class ProlongedTrainer(DurableTrainer):
             lengths = [tag["response_len"] for tag in batch.tags if not tag.get("is_padding")]
             facts = StepFacts(
                 step=self.global_steps,
-                kl=self._kl,
+                kl=metrics.get(KL_OF_UPDATE),
                 entropy=self._mean_entropy(batch),
                 mean_length=sum(lengths) / len(lengths),
             )

@@ -28,6 +28,7 @@ from copris_core.verl_adapter.reference import (
     weights_of,
 )
 from copris_core.verl_adapter.reference_io import load_shards, save_shards
+from copris_core.verl_adapter.weight_socket import of_this_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class MeasuredTrainingWorker(TrainingWorker):
 
 
 class CPUReadyWorker(ActorRolloutRefWorker):
-    """verl's hybrid worker, which also starts on a CPU."""
+    """verl's hybrid worker, which also starts on a CPU, and beside another run's."""
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self) -> Any:
@@ -96,7 +97,10 @@ class CPUReadyWorker(ActorRolloutRefWorker):
             torch.distributed.init_process_group(
                 "cpu:gloo", rank=self.rank, world_size=self.world_size
             )
-        return super().init_model()
+        built = super().init_model()
+        if hasattr(self.rollout, "zmq_handle"):
+            self.rollout.zmq_handle = of_this_run(self.rollout.zmq_handle)
+        return built
 
 
 class GateWorker(CPUReadyWorker):

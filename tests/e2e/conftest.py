@@ -152,12 +152,13 @@ def prorl(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """All four methods."""
+    """All four methods, on two ranks."""
     folder = tmp_path_factory.mktemp("e2e") / "everything"
     return train(
         folder,
         "experiment=copris_cppo_prorl_dapo",
         *SMALL,
+        "platform.devices=2",
         "data.train_batch_size=8",
         "actor_rollout_ref.rollout.n=4",
         "strategy.concurrency=32",
