@@ -116,6 +116,7 @@ def test_an_engine_file_brings_its_trainer_along(tmp_path, capsys):
     assert {each["update_s"] for each in content["predictions"]} == {7.5}
 
 
+@pytest.mark.slow
 def test_the_events_of_the_chosen_run_are_the_same_every_time(tmp_path):
     for name in ("a", "b"):
         assert plan(*QUICK, "--events", f"{name}.jsonl") == 0

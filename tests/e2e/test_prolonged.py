@@ -30,7 +30,7 @@ def test_after_a_reset_kl_is_only_what_one_update_makes(prorl: Finished) -> None
     """Measured in the actor's loss: 0 in the first mini-batch, and a step's worth in the second."""
     assert [row.get("prorl/reset", 0) for row in prorl.steps] == [0, 0, 1, 0, 0, 1]
     kl = [row["prorl/kl_divergence"] for row in prorl.steps]
-    assert all(0 < each for each in kl)
+    assert all(each > 0 for each in kl)
     assert kl[0] < kl[2] / 3
     assert kl[3] < kl[2] / 3
 

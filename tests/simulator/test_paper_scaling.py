@@ -34,6 +34,7 @@ def test_the_shipped_unknowns_come_near_all_eight_points() -> None:
     assert all(abs(row.error) < 0.14 for row in _quick().values())
 
 
+@pytest.mark.slow
 def test_the_gain_grows_with_the_context() -> None:
     gains = [_quick()[name].ratio for name in ("8K", "16K", "24K", "32K", "40K")]
     assert gains == sorted(gains)

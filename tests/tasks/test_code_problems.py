@@ -12,6 +12,8 @@ from copris_core.tasks.code_problems import CodeProblem, draw_problem, split_of
 from copris_core.tasks.code_task import FAMILIES, truth_of
 from copris_core.tasks.code_verdict import judged
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 BY_NAME = {family.name: family for family in FAMILIES}
 
 

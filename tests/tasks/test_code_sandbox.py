@@ -16,6 +16,8 @@ from copris_core.tasks import code_sandbox
 from copris_core.tasks.code_runner import NoWallError, encode, filter_program
 from copris_core.tasks.code_verdict import Truth, judged, sandbox_trouble
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -10,6 +10,8 @@ from copris_core.tasks.code_task import FAMILIES, CodeTask, shown
 from copris_core.tasks.code_verdict import Truth, judged
 from copris_core.tasks.task import TaskDataError
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 ADD = {"prompt": "Add.", "entry_point": "add", "tests": [{"args": [1, 2], "expected": 3}]}
 HUMAN = {
     "prompt": 'def twice(x):\n    """Return 2 x."""\n',

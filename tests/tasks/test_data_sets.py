@@ -15,6 +15,8 @@ from copris_core.tasks.data_sets import (
 )
 from copris_core.tasks.file_task import FileTask
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 pq = pytest.importorskip("pyarrow.parquet", reason="comes with the extra cpu")
 
 KNOWS_ANSWERS = ("code", "stem", "logic")
@@ -103,7 +105,14 @@ def test_rows_of_all_domains_are_mixed_and_not_in_blocks(tmp_path):
     assert sources != sorted(sources, key=list(PRORL_SIZES).index)
 
 
-def test_a_run_trains_on_what_was_made(tmp_path, monkeypatch):
+@pytest.fixture
+def fresh_tasks():
+    """Tasks are built once in a process; the one that stands in must not stay."""
+    yield
+    registry.task_for.cache_clear()
+
+
+def test_a_run_trains_on_what_was_made(tmp_path, monkeypatch, fresh_tasks):
     monkeypatch.setitem(registry.TASKS, "math", "arithmetic:DaysTask")
     make_data_sets(request(sizes={"math": 5}), tmp_path / "sets")
     task = FileTask(

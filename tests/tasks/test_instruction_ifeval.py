@@ -10,9 +10,13 @@ import pytest
 
 from copris_core.tasks import instruction_ifeval as ifeval
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="needs lm_eval, which is not of any extra"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("lm_eval") is None,
+        reason="needs lm_eval: pip install 'copris[cpu]'",
+    ),
+]
 
 ROOT = Path(__file__).parents[2]
 LOADS = (

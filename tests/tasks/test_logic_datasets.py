@@ -20,6 +20,8 @@ from copris_core.tasks.logic_datasets import (
 )
 from copris_core.tasks.task import TaskDataError
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 
 @pytest.fixture(scope="module")
 def puzzles():

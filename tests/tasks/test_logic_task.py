@@ -14,6 +14,8 @@ from copris_core.tasks.logic_datasets import DEFAULT_TASKS
 from copris_core.tasks.logic_task import ANSWER_FORMAT, LogicTask, last_answer
 from copris_core.tasks.task import Message
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 ROW_0 = (
     'How many times does the letter "h" appear in the text: '
     '"that can at one stroke annihilate a battalion to"?'

@@ -14,6 +14,8 @@ from copris_core.tasks.math_task import MathTask
 from copris_core.tasks.math_verdict import judge
 from copris_core.tasks.math_worker import REPLY_SECONDS, Helper
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 GOLDS = ["72", "3\\sqrt{13}", "(-\\infty,2)\\cup(3,\\infty)", "x^2+1", "y=2x", "1,-2", "\\pi"]
 SOUP = re.findall(
     r"\\?[a-z]+\{?|\\?.",
