@@ -31,7 +31,7 @@ from copris_core.tasks.instruction_requests import (
 )
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="needs lm_eval, which is not of any extra"
+    importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed"
 )
 
 IDS = sorted(PARAMETERS)

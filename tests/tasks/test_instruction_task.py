@@ -23,7 +23,7 @@ from copris_core.tasks.instruction_task import InstructionTask, answer_of, split
 from copris_core.tasks.task import TaskDataError
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="needs lm_eval, which is not of any extra"
+    importlib.util.find_spec("lm_eval") is None, reason="lm_eval is not installed"
 )
 
 ROOT = Path(__file__).parents[2]
