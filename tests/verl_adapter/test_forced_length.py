@@ -63,6 +63,7 @@ def test_our_worker_builds_it_without_hydra(registered, monkeypatch) -> None:
         return output
 
     worker.config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm"}}})
+    worker._budget = 512  # of the run; the forced length is not bound by it
     worker._build = lambda target: (told.append(target), Loop())[1]
     worker._agent_loop_postprocess = postprocess
     row = {"agent_name": "forced_length", "session_id": 4}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1 import agent_loop_tq
 
@@ -259,7 +260,16 @@ def test_what_verls_worker_stores_is_what_it_stored_by_itself(module, monkeypatc
 def test_a_worker_takes_verls_puts_over_when_it_is_built(
     module, monkeypatch, worker, silent
 ) -> None:
-    monkeypatch.setattr(agent_loop._StockWorker, "__init__", lambda self: None)
+    def build(self) -> None:
+        """What verl's constructor leaves for ours."""
+        shaping = {"name": "none"}
+        rollout = {"response_length": 9}
+        self.config = OmegaConf.create(
+            {"reward_shaping": shaping, "actor_rollout_ref": {"rollout": rollout}}
+        )
+        self.tokenizer = SimpleNamespace(eos_token_id=0)
+
+    monkeypatch.setattr(agent_loop._StockWorker, "__init__", build)
     built = worker()
     assert agent_loop_tq.tq is built._rows
     assert built._rows._silent == silent
