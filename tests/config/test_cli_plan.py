@@ -9,6 +9,8 @@ import pytest
 from copris_core import cli
 from copris_core.simulator import paper_scaling
 
+pytestmark = pytest.mark.slow  # whole sweeps of the simulator
+
 QUICK = ["--prompts", "2", "--group-size", "4", "--concurrency", "8,12", "--stages", "6"]
 
 

@@ -22,6 +22,8 @@ from copris_core.simulator.paper_scaling import (
     table,
 )
 
+pytestmark = pytest.mark.slow  # whole sweeps of the simulator
+
 
 @functools.cache
 def _quick() -> dict[str, Row]:

@@ -24,6 +24,8 @@ from copris_core.simulator.prediction import Prediction, predict
 from copris_core.simulator.simulation import Workload
 from copris_core.simulator.strategies import Strategy, sync
 
+pytestmark = pytest.mark.slow  # whole sweeps of the simulator
+
 ENGINE = EngineModel(
     step_s=0.01,
     response_s=0.0002,

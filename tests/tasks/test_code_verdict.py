@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from copris_core.tasks.code_runner import counts, decode, encode, statements_of
 from copris_core.tasks.code_verdict import MAX_CODE_CHARS, Truth, code_of, judged, same
 
+pytestmark = pytest.mark.slow  # all together: seconds, and processes of their own
+
 SQUARE = Truth(entry="f", tests=tuple(([i], i * i) for i in range(4)), wall_s=2.0)
 GOOD = "def f(x): return x * x"
 ASSERTS = """
