@@ -148,7 +148,7 @@ class FixedKL:
             ValueError: it is negative or not finite.
         """
         if not 0 <= coefficient < math.inf:
-            raise ValueError(f"kl_control.coefficient={coefficient} must be 0 or more")
+            raise ValueError(f"kl_control.initial={coefficient} must be 0 or more")
         self._coefficient = coefficient
 
     @property

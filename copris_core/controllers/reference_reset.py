@@ -40,7 +40,7 @@ class ResetConfig:
         """
         if self.interval is None and self.kl_above is None and self.validation is None:
             raise ValueError(
-                "reference_reset has no trigger: set interval, kl_above or validation, or choose "
+                "reference_reset has no trigger: set interval, kl_above or window, or choose "
                 "reference_reset=none"
             )
         if self.min_spacing < 1:

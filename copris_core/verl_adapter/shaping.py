@@ -69,8 +69,14 @@ def shaping_of(config: DictConfig, end_tokens: Sequence[int]) -> Shaping:
 
 
 def shaping_metrics(extra_fields: Iterable[Any]) -> dict[str, float]:
-    """Means over rows of the queue, each with verl's extra fields."""
-    told = [getattr(each, "data", each)[TOLD] for each in extra_fields]
+    """Means over rows of the queue, each with verl's extra fields.
+
+    Rows whose agent loop gave a reward itself were not shaped and are left out; none left, no means.
+    """
+    told = [getattr(each, "data", each).get(TOLD) or {} for each in extra_fields]
+    told = [each for each in told if all(name in each for name in SHAPED)]
+    if not told:
+        return {}
     means = {name: sum(each[name] for each in told) / len(told) for name in SHAPED}
     return {
         "reward/score_mean": means[SCORE],

@@ -135,5 +135,5 @@ def test_a_fixed_coefficient_stays_and_remembers_nothing() -> None:
     with pytest.raises(ValueError, match="has no state, got coefficient"):
         control.load_state_dict({"coefficient": 0.01})
     for wrong in (-0.1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="must be 0 or more"):
+        with pytest.raises(ValueError, match=r"kl_control\.initial=.* must be 0 or more"):
             FixedKL(wrong)

@@ -116,6 +116,12 @@ def test_the_means_of_a_batch_are_told() -> None:
     }
 
 
+def test_a_row_that_was_rewarded_by_its_own_agent_loop_has_no_part_in_the_means() -> None:
+    shaped = _told(score=1.0, length_penalty=0.25, truncated=0.0)
+    assert shaping_metrics([{}, _told(acc=1.0), shaped])["reward/length_penalty"] == 0.25
+    assert shaping_metrics([{}, _told(score=1.0)]) == {}
+
+
 def test_groups_are_judged_by_the_score_not_by_the_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = LocalQueue(monkeypatch)
     for key, score in (("a_0_0", 1.0), ("a_1_0", 0.25)):
