@@ -28,6 +28,8 @@ class SampledBatch:
     """[B] prompt of each row; equal within a group."""
     reward_B: Tensor
     """float [B] outcome reward."""
+    length_B: Tensor
+    """int64 [B] tokens of each response."""
 
 
 @dataclass(frozen=True, kw_only=True)

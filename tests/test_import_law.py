@@ -17,12 +17,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 ROWS = (
-    {"rollout", "controllers", "losses", "advantages", "pruning", "filtering", "staleness"},
+    {"rollout", "controllers", "losses", "advantages", "pruning", "filtering", "staleness"}
+    | {"own_code"},
     {"methods", "evaluation", "tasks", "checkpoint"},
     {"simulator", "report"},
     {"verl_adapter"},
     {"cli_plan_parts"},
-    {"cli_bench", "cli_data", "cli_picture", "cli_plan"},
+    {"cli_bench", "cli_data", "cli_picture", "cli_plan", "cli_watch"},
     {"cli"},
     {"recipes"},
     {"scripts"},
@@ -33,6 +34,7 @@ STACK = {"verl", "vllm", "ray", "tensordict", "transfer_queue", "omegaconf", "hy
 TENSOR_ROOMS = ROWS[0] - {"rollout"} | {"methods"}
 
 EAGER = {room: {"torch", "numpy"} for room in TENSOR_ROOMS} | {
+    "own_code": set(),
     "rollout": set(),
     "tasks": set(),
     "evaluation": {"numpy"},
@@ -44,6 +46,7 @@ EAGER = {room: {"torch", "numpy"} for room in TENSOR_ROOMS} | {
     "cli_data": set(),
     "cli_picture": set(),
     "cli_plan": set(),
+    "cli_watch": set(),
     "cli_plan_parts": set(),
 }
 LAZY = {
@@ -59,6 +62,7 @@ LAZY = {
     "cli_data": {"rich"},
     "cli_picture": {"rich"},
     "cli_plan": {"rich"},
+    "cli_watch": {"rich"},
 }
 
 

@@ -14,6 +14,7 @@ def _batch(rewards: list[float], *, step: int = 1) -> SampledBatch:
         keys=[f"k{i}" for i in range(len(rewards))],
         uids=["a"] * half + ["b"] * half,
         reward_B=torch.tensor(rewards, dtype=torch.float32),
+        length_B=torch.ones(len(rewards), dtype=torch.int64),
     )
 
 

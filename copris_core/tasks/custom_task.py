@@ -9,24 +9,16 @@ process finds the verifier from the row alone. This file refuses to know what th
 
 import dataclasses
 import functools
-import importlib
-import importlib.util
-import sys
-import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from copris_core.tasks.registry import nearest
+from copris_core.own_code import load_class, whole_reference
 from copris_core.tasks.row_checks import first_shared_prompt, row_complaint
 from copris_core.tasks.task import Row, Split, Task, TaskDataError, Verdict
 
-NEEDED = ("train_rows", "validation_rows", "score")
-HOW = "write package.module:Class or path/to/file.py:Class"
-_LOADING = threading.Lock()
+KEY: Final = "task.cls"
+NEEDED: Final = ("train_rows", "validation_rows", "score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,7 @@ class CustomTask:
     @functools.cached_property
     def name(self) -> str:
         """The reference as any process can follow it; the rows' ``data_source``."""
-        return whole_reference(self.cls)
+        return whole_reference(self.cls, key=KEY)
 
     def train_rows(self) -> list[Row]:
         """Rows to train on.
@@ -91,7 +83,7 @@ class CustomTask:
 
     @functools.cached_property
     def _class(self) -> type[Any]:
-        return load_class(self.name)
+        return load_class(self.name, key=KEY, needed=NEEDED, guide="docs/tasks.md")
 
     @functools.cached_property
     def _task(self) -> Task:
@@ -116,83 +108,6 @@ class CustomTask:
             dataclasses.replace(row, data_source=self.name, split=split, index=index)
             for index, row in enumerate(rows)
         ]
-
-
-def whole_reference(reference: str) -> str:
-    """The reference with its file's absolute path, or of a module that Python finds.
-
-    A module that Python does not find is looked for as a file below the working directory, which
-    worker processes may not have on their path.
-
-    Raises:
-        ValueError: it names no class, or there is no such module or file.
-    """
-    place, _, name = reference.rpartition(":")
-    if not place or not name.isidentifier():
-        raise ValueError(f"task.cls={reference!r} names no class: {HOW}")
-    if not place.endswith(".py"):
-        if _is_found(place):
-            return reference
-        place = place.replace(".", "/") + ".py"
-    file = Path(place).expanduser().absolute()
-    if not file.is_file():
-        raise ValueError(f"task.cls={reference}: no such module, and no file {file}: {HOW}")
-    return f"{file}:{name}"
-
-
-def _is_found(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def load_class(reference: str) -> type[Any]:
-    """The class that a whole reference names.
-
-    Raises:
-        ValueError: its module can't be imported, or the class is missing or lacks a method.
-    """
-    place, _, name = reference.rpartition(":")
-    module = _module(place)
-    kind = getattr(module, name, None)
-    if not isinstance(kind, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise ValueError(f"task.cls: {place} has no class {name}: {nearest(name, classes)}")
-    lacking = [method for method in NEEDED if not callable(getattr(kind, method, None))]
-    if lacking:
-        raise ValueError(f"task.cls: {reference} lacks {', '.join(lacking)}: see docs/tasks.md")
-    return kind
-
-
-def _module(place: str) -> ModuleType:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        with _LOADING:
-            return _module_of_file(Path(place))
-    except Exception as error:  # whatever the user's own code raises when it is imported
-        told = (str(error) or repr(error)).partition("\n")[0]
-        raise ValueError(
-            f"task.cls: {place} can't be imported ({type(error).__name__}: {told}): mend it"
-        ) from error
-
-
-def _module_of_file(file: Path) -> ModuleType:
-    name = f"copris_custom_{file.stem}_{zlib.crc32(str(file).encode()):08x}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # a dataclass looks its module up while the body runs
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _built(kind: type[Any], settings: Mapping[str, Any], reference: str) -> Task:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from copris_core import __version__
+from copris_core.own_code import nearest
 from copris_core.tasks.joining import fact_kinds, interleave, numbered
-from copris_core.tasks.registry import get_task, nearest, task_class, task_for
+from copris_core.tasks.registry import get_task, task_class, task_for
 from copris_core.tasks.row_checks import first_shared_prompt, prompt_text
 from copris_core.tasks.rows import write_parquet
 from copris_core.tasks.task import Row, Task, TaskDataError

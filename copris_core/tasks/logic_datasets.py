@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from copris_core.tasks.registry import nearest
+from copris_core.own_code import nearest
 from copris_core.tasks.task import Split, TaskDataError
 
 HELD_OUT_ONE_IN = 5

@@ -5,12 +5,11 @@ never loads what the other domains need. This file refuses to know what any task
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib
-from collections.abc import Iterable
 from typing import Any, Final, cast
 
+from copris_core.own_code import nearest
 from copris_core.tasks.task import Task
 
 TASKS: Final[dict[str, str]] = {
@@ -84,10 +83,3 @@ def task_for(data_source: str) -> Task:
     if data_source in COLLECTIONS:
         raise ValueError(f"{data_source!r} judges nothing: a row names the task that judges it")
     return get_task(SAME_DATA_SOURCE.get(data_source, data_source))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say what was probably meant, or what there is."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(known)}"

@@ -17,6 +17,7 @@ from copris_core.tasks.code_verdict import sandbox_trouble
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
 from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
 from copris_core.verl_adapter.keep_check import keep_notes, refuse_keep
+from copris_core.verl_adapter.nodes_check import joining_notes, refuse_verls_address
 from copris_core.verl_adapter.park_check import park_notes
 from copris_core.verl_adapter.prolonged_check import (
     prolonged_lines,
@@ -47,6 +48,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
         TaskDataError: a data file is missing or malformed; the message names the line.
     """
     _refuse_given_files(cfg)
+    refuse_verls_address(cfg)
     _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
     refuse_correction(run, cfg)
     refuse_keep(run, cfg)
@@ -162,9 +164,14 @@ def _choices(run: RunConfig) -> Iterator[str]:
         f"choices        strategy {run.strategy.name}, correction {run.correction.name}, "
         f"pruning {run.pruning.name}, clip {clip.low}/{clip.high}/{clip.dual}"
     )
+    if run.method is not None:
+        hooks = {"rows": run.method.chooses_rows, "loss": run.method.has_loss}
+        does = " and ".join(name for name, has in hooks.items() if has)
+        yield f"               {does} by {run.method.reference}"
     yield (
         f"               task {run.task.name}, policy {run.policy.name}, platform "
         f"{run.platform.name} x {run.platform.devices}"
+        + f" on each of {run.platform.nodes} nodes" * (run.platform.nodes > 1)
     )
 
 
@@ -227,6 +234,7 @@ def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
     if run.pruning.rule is not None and run.pruning.rule.zero_variance == "drop":
         yield f"{mark}zero_variance=drop may train on fewer rows than said above"
     yield from (f"{mark}{note}" for note in correction_notes(run, cfg))
+    yield from (f"{mark}{note}" for note in joining_notes(run))
     yield from (f"{mark}{note}" for note in keep_notes(run))
     yield from (f"{mark}{note}" for note in park_notes(run, cfg))
     yield from (f"{mark}{note}" for note in prolonged_notes(run, cfg))

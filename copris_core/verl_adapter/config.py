@@ -15,6 +15,7 @@ from copris_core.pruning import PruningConfig, allocated_prompts, keep_count
 from copris_core.verl_adapter.batch_plan import BatchPlan
 from copris_core.verl_adapter.correction_config import CorrectionConfig
 from copris_core.verl_adapter.errors import ConfigError, one_of
+from copris_core.verl_adapter.own_method import OwnMethod
 from copris_core.verl_adapter.prolonged_config import FilterChoice, ProlongedChoice, ShapingChoice
 from copris_core.verl_adapter.strategy_config import StalenessConfig, StrategyConfig
 
@@ -35,6 +36,8 @@ __all__ = [
 
 PRUNINGS: Final = ("none", "cppo")
 PLATFORMS: Final = ("cpu", "gpu")
+ADDRESS: Final = r"auto|[\w.-]+:\d+|\[[0-9A-Fa-f:]+\]:\d+"
+"""Ray's own, without its client's: a run's driver is part of the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +123,31 @@ class PlatformChoice:
     name: str
     """``cpu`` or ``gpu``."""
     devices: int
-    """Replicas: logical slots on CPU, GPUs of one node otherwise."""
+    """Trainer ranks of a node: logical slots on CPU, GPUs otherwise."""
+    nodes: int = 1
+    """Machines to train on."""
+    ray_address: str | None = None
+    """``auto`` or ``HOST:PORT`` of a Ray cluster to join; None: the run starts its own."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown name.
+        """Refuse an unknown name, several nodes without a cluster, and what is no address.
 
         Raises:
             ConfigError: see above.
         """
         one_of("platform", self.name, PLATFORMS)
+        if self.nodes < 1:
+            raise ConfigError(f"platform.nodes={self.nodes}: set it to 1 or more")
+        if self.ray_address is None and self.nodes > 1:
+            raise ConfigError(
+                f"platform.nodes={self.nodes} needs a Ray cluster: run `ray start` on each machine "
+                "(docs/gpu.md), and add platform.ray_address=auto"
+            )
+        if self.ray_address is not None and not re.fullmatch(ADDRESS, self.ray_address):
+            raise ConfigError(
+                f"platform.ray_address={self.ray_address} is no address of a Ray cluster: use auto "
+                "or HOST:PORT, as `ray start --head` prints it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +184,8 @@ class RunConfig:
     """What becomes of the verifier's score; None: it is the reward."""
     prolonged: ProlongedChoice
     """What changes while the run goes on."""
+    method: OwnMethod | None
+    """A class of the user's own; None without one."""
     task: TaskChoice
     """Rows and verifier."""
     policy: PolicyChoice
@@ -197,6 +218,11 @@ class RunConfig:
                 f"staleness.max_lag={self.staleness.max_lag} does nothing with "
                 f"strategy={self.strategy.name}: add strategy=copris, or remove it"
             )
+        if self.method is not None and self.method.chooses_rows and self.pruning.rule is not None:
+            raise ConfigError(
+                f"pruning={self.pruning.name} and {self.method.reference} would both choose the "
+                "rows: set pruning=none, or remove on_batch_sampled"
+            )
         if self.strategy.is_stock:
             self._refuse_methods()
 
@@ -211,6 +237,7 @@ class RunConfig:
             "length_schedule": self.prolonged.length is not None,
         }
         mend = " ".join(f"{group}=none" for group, is_chosen in chosen.items() if is_chosen)
+        mend = f"{mend} method.cls=null".strip() if self.method is not None else mend
         if mend:
             raise ConfigError(
                 f"strategy={self.strategy.name} is verl's own trainer and knows no method of ours: "

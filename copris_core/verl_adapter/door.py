@@ -29,6 +29,7 @@ from copris_core.verl_adapter.config import (
 from copris_core.verl_adapter.correction_config import VERLS_OWN
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.overrides import compose
+from copris_core.verl_adapter.own_method import own_method
 from copris_core.verl_adapter.park_check import parks
 from copris_core.verl_adapter.prolonged_config import (
     filter_choice,
@@ -83,10 +84,14 @@ def parse(cfg: DictConfig) -> RunConfig:
         group_filter=filter_choice(cfg),
         shaping=shaping_choice(cfg),
         prolonged=prolonged_choice(cfg),
+        method=own_method(cfg),
         task=_task(cfg),
         policy=_policy(cfg),
         platform=PlatformChoice(
-            name=text(cfg, "platform.name"), devices=number(cfg, "platform.devices")
+            name=text(cfg, "platform.name"),
+            devices=number(cfg, "platform.devices"),
+            nodes=number(cfg, "platform.nodes"),
+            ray_address=optional(cfg, "platform.ray_address", str),
         ),
         plan=_plan(cfg, strategy, pruning),
     )
@@ -178,7 +183,7 @@ def _plan(cfg: DictConfig, strategy: StrategyConfig, pruning: PruningChoice) -> 
         mini_batches=number(cfg, "mini_batches"),
         epochs=number(cfg, "actor_rollout_ref.actor.ppo_epochs"),
         steps=number(cfg, "trainer.total_training_steps"),
-        devices=number(cfg, "platform.devices"),
+        devices=number(cfg, "platform.devices") * number(cfg, "platform.nodes"),
         concurrency=strategy.in_flight(prompts, group_size),
         refills=strategy.name == "copris",
     )
@@ -214,6 +219,7 @@ def _actor(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
     asked = number(cfg, "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu")
     return {
         **_held_to_reference(run.prolonged),
+        **({"policy_loss": {"loss_mode": run.method.loss_mode}} if _brings_loss(run) else {}),
         # verl counts a mini-batch in prompts and multiplies by n itself.
         "ppo_mini_batch_size": run.plan.groups_per_mini_batch,
         "ppo_micro_batch_size_per_gpu": run.plan.micro_batch(at_most=asked),
@@ -222,6 +228,10 @@ def _actor(cfg: DictConfig, run: RunConfig) -> dict[str, Any]:
         "clip_ratio_high": clip.high,
         "clip_ratio_c": clip.dual,
     }
+
+
+def _brings_loss(run: RunConfig) -> bool:
+    return run.method is not None and run.method.has_loss
 
 
 def _held_to_reference(chosen: ProlongedChoice) -> dict[str, Any]:

@@ -40,6 +40,7 @@ OPEN_NODES: Final = {
     "trainer.v1.sampler.sampler_kwargs": "arguments of the sampler",
     "task.parts": "tasks of a mixture",
     "task.settings": "fields of a task's own class",
+    "method.settings": "fields of a method's own class",
     "reference_reset.weights": "domains of the validation",
 }
 """Sections whose keys another program defines, and which one; ``+key=value`` is allowed there."""

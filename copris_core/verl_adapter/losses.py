@@ -23,6 +23,7 @@ from copris_core.verl_adapter.fields import (
     STAGE_FIELD,
     VERSION_FIELD,
 )
+from copris_core.verl_adapter.own_method import checked_token_loss, loss_of
 
 ENGINE_FIELD = "rollout_log_probs"
 """verl's name for what the engine reported."""
@@ -59,6 +60,33 @@ def cross_stage(
         "actor/pg_clipfrac_lower": stats["dual_clip_fraction"].item(),
         "actor/ppo_kl": stats["behaviour_kl"].item(),
     }
+
+
+def register_own_loss(loss_mode: str) -> None:
+    """Make the loss that a class of the user's own brings known to verl; no other is touched."""
+    token_loss = loss_of(loss_mode)
+    if token_loss is None:
+        return
+
+    @register_policy_loss(loss_mode)
+    def own(
+        old_log_prob: Tensor,
+        log_prob: Tensor,
+        advantages: Tensor,
+        response_mask: Tensor,
+        loss_agg_mode: str = "token-mean",
+        config: ActorConfig | None = None,
+        rollout_is_weights: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        mask_BT = response_mask.bool()
+        loss_BT = checked_token_loss(
+            token_loss(log_prob, old_log_prob.detach(), advantages.detach(), mask_BT), mask_BT
+        )
+        if rollout_is_weights is not None:
+            loss_BT = loss_BT * rollout_is_weights.detach()
+        # verl sums loss x mask, and 0 x inf is not 0.
+        kept_BT = torch.where(mask_BT, loss_BT, 0.0)
+        return agg_loss(kept_BT, mask_BT, loss_agg_mode, **config.global_batch_info), {}
 
 
 def clip_of(config: ActorConfig) -> Clip:

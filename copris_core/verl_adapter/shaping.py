@@ -71,7 +71,7 @@ def shaping_of(config: DictConfig, end_tokens: Sequence[int]) -> Shaping:
 def shaping_metrics(extra_fields: Iterable[Any]) -> dict[str, float]:
     """Means over rows of the queue, each with verl's extra fields.
 
-    Rows whose agent loop gave a reward itself were not shaped and are left out; none left, no means.
+    Rows whose agent loop gave a reward itself were not shaped and are left out.
     """
     told = [getattr(each, "data", each).get(TOLD) or {} for each in extra_fields]
     told = [each for each in told if all(name in each for name in SHAPED)]

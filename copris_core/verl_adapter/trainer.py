@@ -5,7 +5,6 @@ the gate. The loop itself, ``PPOTrainer.fit`` and ``_step_once``, stays verl's.
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -27,6 +26,7 @@ from copris_core.verl_adapter import losses  # noqa: F401  registers the policy 
 from copris_core.verl_adapter.correction import BatchCorrection
 from copris_core.verl_adapter.fields import CURRENT_VERSION
 from copris_core.verl_adapter.group_ends import NO_SPREAD
+from copris_core.verl_adapter.own_method import Checked, own_method
 from copris_core.verl_adapter.phase import SYNCING
 from copris_core.verl_adapter.prolonged_config import filter_choice
 from copris_core.verl_adapter.prolonged_trainer import ProlongedTrainer
@@ -43,7 +43,10 @@ from copris_core.verl_adapter.worker import GateWorker
 
 
 def methods_of(config: DictConfig) -> list[Method]:
-    """The methods that the config turns on, in the order in which they act."""
+    """What chooses the rows of a step, if anything does: pruning, or a class of the user's own."""
+    own = own_method(config)
+    if own is not None and own.chooses_rows:
+        return [Checked(own)]
     if config.pruning.name == "none":
         return []
     rule = {name: config.pruning[name] for name in ("pruning_rate", "scope", "zero_variance")}
@@ -64,7 +67,7 @@ class RecipeTrainer(ProlongedTrainer):
         super().__init__(config)
         self.methods = methods_of(config)
         self.correction = BatchCorrection(config)
-        self.record = RunRecord(Path(config.run.dir), config.run.started_s)
+        self.record = RunRecord.of(config)
         self._row = {}
         self._advantages_are_set = False
         self._has_begun = False
@@ -107,14 +110,15 @@ class RecipeTrainer(ProlongedTrainer):
         reward_B = torch.stack([scores.sum() for scores in data["rm_scores"].unbind()])
         self._describe_sampled(batch, reward_B)
         self._advantages_are_set = False
-        uids = list(data["uid"])
         for method in self.methods:
             sampled = SampledBatch(
-                step=self.global_steps, keys=batch.keys, uids=uids, reward_B=reward_B
+                step=self.global_steps,
+                keys=batch.keys,
+                uids=list(data["uid"]),
+                reward_B=reward_B,
+                length_B=torch.tensor([tag["response_len"] for tag in batch.tags]),
             )
-            selection = method.on_batch_sampled(sampled)
-            batch = self._carry_out(selection, batch)
-            uids, reward_B = [uids[i] for i in selection.kept], reward_B[list(selection.kept)]
+            batch = self._carry_out(method.on_batch_sampled(sampled), batch)
         self._describe_trained(batch)
         return super()._balance_batch(batch, metrics, **kwargs)
 
@@ -149,7 +153,7 @@ class RecipeTrainer(ProlongedTrainer):
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         batch.extra_info[CURRENT_VERSION] = self.current_version
         batch = super()._update_actor(batch, metrics)
-        self.correction.refuse_gap(metrics, num_ranks=self.config.platform.devices)
+        self.correction.refuse_gap(metrics, num_ranks=num_ranks(self.config))
         return batch
 
     # ---- the record ----
@@ -190,12 +194,11 @@ class RecipeTrainer(ProlongedTrainer):
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         self._row.update(phase_seconds(timing_raw))
-        forwards = int(self._row["optimizer/updates"]) * self.config.platform.devices
+        forwards = int(self._row["optimizer/updates"]) * num_ranks(self.config)
         self._row.update(update_metrics(metrics, num_forwards=forwards))
         if "val/accuracy" in metrics:
             self._row.update(self._validation)
-        metrics.update(self._row)
-        self.record.write(global_steps, self._row)
+        metrics.update(self.record.write(global_steps, self._row))
         if global_steps == self.total_training_steps:
             self.tell_end()
         if self.config.run.record_trajectories:

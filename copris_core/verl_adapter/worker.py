@@ -18,7 +18,7 @@ from verl.plugin.platform import get_platform
 from verl.single_controller.base.decorator import Dispatch, register
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from copris_core.verl_adapter.losses import LossFn, MeasuredLoss
+from copris_core.verl_adapter.losses import LossFn, MeasuredLoss, register_own_loss
 from copris_core.verl_adapter.reference import (
     checksum,
     clear_moments,
@@ -49,6 +49,7 @@ class MeasuredTrainingWorker(TrainingWorker):
 
     def set_loss_fn(self, loss_fn: LossFn) -> None:
         """Wrap the loss; verl passes partial(ppo_loss, config=...)."""
+        register_own_loss(loss_fn.keywords["config"].policy_loss.loss_mode)
         self._verl_loss = loss_fn
         self.loss_fn = MeasuredLoss(loss_fn, loss_fn.keywords["config"])
         if self._step_hook is not None:
