@@ -5,6 +5,7 @@ the gate. The loop itself, ``PPOTrainer.fit`` and ``_step_once``, stays verl's.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -42,6 +43,11 @@ from copris_core.verl_adapter.shaping import shaping_metrics
 from copris_core.verl_adapter.worker import GateWorker
 
 
+def num_ranks(config: DictConfig) -> int:
+    """Trainer ranks of all nodes."""
+    return int(config.trainer.nnodes * config.trainer.n_gpus_per_node)
+
+
 def methods_of(config: DictConfig) -> list[Method]:
     """What chooses the rows of a step, if anything does: pruning, or a class of the user's own."""
     own = own_method(config)
@@ -57,6 +63,10 @@ def methods_of(config: DictConfig) -> list[Method]:
             seed=config.seed,
         )
     ]
+
+
+def _is_padding(tag: Mapping[str, Any]) -> bool:
+    return bool(tag.get("is_padding", False))
 
 
 class RecipeTrainer(ProlongedTrainer):
@@ -120,7 +130,10 @@ class RecipeTrainer(ProlongedTrainer):
             )
             batch = self._carry_out(method.on_batch_sampled(sampled), batch)
         self._describe_trained(batch)
-        return super()._balance_batch(batch, metrics, **kwargs)
+        balanced = super()._balance_batch(batch, metrics, **kwargs)
+        if self._advantages_are_set:
+            self._clear_padding(balanced)
+        return balanced
 
     def _carry_out(self, selection: Selection, batch: KVBatchMeta) -> KVBatchMeta:
         """Forget the rows that were not selected; store the advantages of those that were."""
@@ -134,11 +147,21 @@ class RecipeTrainer(ProlongedTrainer):
         batch = batch.select_keys(kept)
         mask = self._fetch(batch, ["response_mask"])["response_mask"]
         rows = [adv * m.float() for adv, m in zip(selection.adv_B, mask.unbind(), strict=True)]
-        adv_BT = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-        fields = TensorDict({"advantages": adv_BT, "returns": adv_BT.clone()}, batch_size=len(kept))
-        tq.kv_batch_put(keys=kept, partition_id=batch.partition_id, fields=fields)
+        self._store_advantages(kept, rows, batch.partition_id)
         self._advantages_are_set = True
         return batch
+
+    def _clear_padding(self, batch: KVBatchMeta) -> None:
+        """Rows of one token that verl made up have the advantages of the row they are copies of."""
+        made_up = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if _is_padding(tag)]
+        if made_up:
+            self._store_advantages(made_up, [torch.zeros(1)] * len(made_up), batch.partition_id)
+
+    @staticmethod
+    def _store_advantages(keys: list[str], rows: list[torch.Tensor], partition_id: str) -> None:
+        adv_BT = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+        fields = TensorDict({"advantages": adv_BT, "returns": adv_BT.clone()}, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id=partition_id, fields=fields)
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         return self.correction.set_old_log_probs(super()._compute_old_log_prob(batch, metrics))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import python_blocks
 from tests.e2e.runs import Finished, train
 
 SMALL = (
@@ -109,12 +110,17 @@ def oversample_flaky(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def adaptive(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Starts far too low; what is interrupted keeps its KV cache."""
+    """Starts far too low; what is interrupted keeps its KV cache; trained by the guide's method."""
     folder = tmp_path_factory.mktemp("e2e") / "adaptive"
+    (code,) = python_blocks("docs/own_method.md")
+    method = folder.parent / "my_method.py"
+    method.write_text(code)
     return train(
         folder,
         "experiment=copris",
         *SMALL,
+        f"method.cls={method}:MaxVarianceCispo",
+        "+method.settings.keep=4",
         "strategy.limit=adaptive",
         "strategy.resume_kv=keep",
         "mini_batches=1",  # the error is measured before the first optimizer step

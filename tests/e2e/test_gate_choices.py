@@ -101,6 +101,14 @@ def _has_error(row: dict) -> bool:
     return "kv/resumed_logprob_error_mean" in row
 
 
+def test_the_method_of_the_guide_chooses_the_rows_and_brings_the_loss(adaptive: Finished) -> None:
+    assert {row["mine/kept"] for row in adaptive.steps} == {0.5}
+    assert {row["samples/trained"] for row in adaptive.steps} == {16}
+    pruned = [fact for fact in _ledger(adaptive) if fact["event"] == "pruned"]
+    assert {fact["reason"] for fact in pruned} == {"max_variance"}
+    assert len(pruned) == 16 * len(adaptive.steps)
+
+
 def test_engines_and_trainer_that_disagree_end_the_run_in_one_line(refused_gap: Finished) -> None:
     assert refused_gap.code == 1
     line = refused_gap.output.splitlines()[-1]

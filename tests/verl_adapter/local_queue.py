@@ -66,9 +66,10 @@ class LocalQueue:
         await self.async_kv_batch_put(keys=[key], partition_id=partition_id, tags=[tag])
 
     def kv_batch_get(
-        self, keys: list[str], partition_id: str, select_fields: list[str]
+        self, keys: list[str], partition_id: str, select_fields: list[str] | None = None
     ) -> TensorDict:
         rows = [self.rows[partition_id][key] for key in keys]
+        select_fields = list(rows[0]) if select_fields is None else select_fields
         columns = {name: _column([row[name] for row in rows]) for name in select_fields}
         return TensorDict(columns, batch_size=len(keys))
 
