@@ -217,7 +217,11 @@ class ShapingConfig:
     """Bonus for short correct responses; None: none."""
 
     def __post_init__(self) -> None:
-        """Refuse a factor that rewards truncation."""
+        """Refuse a factor that rewards truncation.
+
+        Raises:
+            ValueError: see above.
+        """
         if self.truncated_factor is not None and not 0 <= self.truncated_factor <= 1:
             raise ValueError(
                 f"reward_shaping.truncated_factor={self.truncated_factor} must lie in [0, 1]"

@@ -37,7 +37,11 @@ class EngineFacts:
     """Tokens prefilled since the engines started (``prompt_tokens_total``); None if unknown."""
 
     def __post_init__(self) -> None:
-        """Refuse what no engine can mean."""
+        """Refuse what no engine can mean.
+
+        Raises:
+            ValueError: see above.
+        """
         counts = (self.running, self.waiting, self.preemptions, self.generated_tokens)
         if min(counts) < 0 or (self.prefilled_tokens or 0) < 0:
             raise ValueError(f"an engine cannot count below zero: {self}")
@@ -67,7 +71,11 @@ class StageFacts:
     """Responses cut off at the end of the stage."""
 
     def __post_init__(self) -> None:
-        """Refuse what no stage can come to."""
+        """Refuse what no stage can come to.
+
+        Raises:
+            ValueError: see above.
+        """
         counts = (self.finished, self.tokens, self.prefilled_again, self.interrupted)
         measures = (self.open_s, self.occupancy, self.in_flight, self.rest_s)
         if min(counts) < 0 or not all(0.0 <= value < math.inf for value in measures):
@@ -82,7 +90,11 @@ class FixedLimit:
     """Responses in flight at once, over all replicas."""
 
     def __post_init__(self) -> None:
-        """Refuse a limit that admits nothing."""
+        """Refuse a limit that admits nothing.
+
+        Raises:
+            ValueError: see above.
+        """
         if self.limit < 1:
             raise ValueError(
                 f"concurrency must be >= 1, got {self.limit}; set strategy.concurrency"

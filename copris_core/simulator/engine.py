@@ -51,7 +51,11 @@ class EngineModel:
     """Replicas, all alike."""
 
     def __post_init__(self) -> None:
-        """Refuse an engine that could not exist."""
+        """Refuse an engine that could not exist.
+
+        Raises:
+            ValueError: see above.
+        """
         costs = (self.response_s, self.context_token_s, self.prefill_token_s, self.request_s)
         if self.step_s <= 0 or min(*costs, self.stop_s, self.flat_to) < 0:
             raise ValueError(f"a decode step takes time, and no cost is negative: {self}")

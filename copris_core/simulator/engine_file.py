@@ -64,7 +64,11 @@ class EngineFile:
     """The runs that were measured; a prediction of one of them proves nothing."""
 
     def __post_init__(self) -> None:
-        """Refuse an update that takes no time at all, or less."""
+        """Refuse an update that takes no time at all, or less.
+
+        Raises:
+            ValueError: see above.
+        """
         if min(self.update_s, self.update_token_s, self.update_padded_token_s) < 0:
             raise ValueError(f"no update takes less than no time: {self}")
 

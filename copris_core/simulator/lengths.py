@@ -36,7 +36,11 @@ class LognormalLengths:
     """Share of the variance of the log length that the responses of a prompt have in common."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a distribution of lengths."""
+        """Refuse what cannot be a distribution of lengths.
+
+        Raises:
+            ValueError: see above.
+        """
         if not self.median >= 1:
             raise ValueError(f"lengths need a median of at least 1 token, got {self.median:g}")
         if not self.cap >= self.median:
@@ -70,7 +74,11 @@ class EmpiricalLengths:
     """Share of the variance, on the normal scale, that a prompt's responses have in common."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty list and lengths below one token; sort them."""
+        """Refuse an empty list and lengths below one token; sort them.
+
+        Raises:
+            ValueError: see above.
+        """
         if not self.tokens or min(self.tokens) < 1:
             raise ValueError("measured lengths must be a non-empty list of tokens >= 1")
         _check_share(self.prompt_share)

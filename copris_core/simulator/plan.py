@@ -42,7 +42,11 @@ class Question:
     """Steps of each simulation that count; None: as many as a good mean takes."""
 
     def __post_init__(self) -> None:
-        """Refuse what no run could do."""
+        """Refuse what no run could do.
+
+        Raises:
+            ValueError: see above.
+        """
         if min(self.workload.groups_per_stage, self.workload.group_size) < 1:
             raise ValueError("a batch needs at least one prompt and one response per prompt")
         if self.workload.prompt_tokens < 0:

@@ -49,7 +49,11 @@ class Strategy:
     """Most interruptions per response that an adaptive N' may cause; None: no bound."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown name and an N' that admits nobody."""
+        """Refuse an unknown name and an N' that admits nobody.
+
+        Raises:
+            ValueError: see above.
+        """
         if self.name not in SUPPLIES:
             raise ValueError(f"strategy {self.name} is unknown: use one of {', '.join(SUPPLIES)}")
         if self.concurrency < 1:

@@ -40,7 +40,11 @@ class ForcedTask:
     """Most tokens of a response."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a distribution of lengths."""
+        """Refuse what cannot be a distribution of lengths.
+
+        Raises:
+            ValueError: see above.
+        """
         if not 1 <= self.floor <= self.median <= self.cap or self.sigma < 0:
             raise ValueError(
                 f"floor={self.floor}, median={self.median:g}, cap={self.cap}, sigma={self.sigma:g}"

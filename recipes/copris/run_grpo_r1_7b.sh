@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# GRPO on DeepSeek-R1-Distill-Qwen-7B, on which CoPRIS is measured: 8 GPUs of 80 GB.
+# First word `check`: only say what the run would do. Further words are Hydra overrides:
+# run.dir=FOLDER to go on after a stop; platform.nodes=2 platform.ray_address=auto for two nodes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+exec bash scripts/experiment.sh grpo_r1_7b "$@"
