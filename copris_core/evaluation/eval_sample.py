@@ -56,6 +56,11 @@ class EvalSample:
     """Such as ``5``; "" where unknown."""
 
     def __post_init__(self) -> None:
+        """Refuse what no sample can be.
+
+        Raises:
+            ValueError: a field is empty or out of its range.
+        """
         wrong = {
             "uid": not self.uid,
             "task": not self.task,

@@ -1,8 +1,9 @@
 """The "code" task: write a function, judged by running it against tests in a sandbox.
 
 Training rows come from a generator (``code_problems``, ``code_functions_*``) or a local file;
-validation rows from the generator's held-out functions, HumanEval or a local file. A question that
-is held out is never trained on. This file refuses to know how code is run (``code_verdict``).
+validation rows from the generator's held-out functions or a local file; test rows are HumanEval's,
+which training never reads. A question that is held out is never trained on. This file refuses to
+know how code is run (``code_verdict``).
 """
 
 import random
@@ -26,6 +27,7 @@ from copris_core.tasks.code_problems import (
 )
 from copris_core.tasks.code_runner import counts, encode, statements_of
 from copris_core.tasks.code_verdict import Truth, judged
+from copris_core.tasks.held_out import refuse_test_set
 from copris_core.tasks.task import Message, Row, Split, TaskDataError, Verdict
 
 NAME = "code"
@@ -53,7 +55,7 @@ class CodeTask:
     path: str = GENERATED
     """What to train on: "generated", or a local .jsonl file (``code_files``)."""
     validation: str = GENERATED
-    """What to validate on: "generated", "humaneval", or a local .jsonl file."""
+    """What to validate on: "generated" or a local .jsonl file."""
     rows: int = 4096
     """Training rows; of a file, the first so many."""
     val_rows: int = 200
@@ -72,7 +74,9 @@ class CodeTask:
     """Appended to every question, after an empty line; empty: nothing."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a setting out of range."""
+        """Raise ValueError for a setting out of range, or a test set to validate on."""
+        generated = f"set task.validation={GENERATED}"
+        refuse_test_set(self.validation, key="task.validation", mend=generated)
         if self.rows < 1:
             raise ValueError(f"task.rows is {self.rows}: set it to 1 or more")
         if not 1 <= self.val_rows <= 2000:
@@ -94,7 +98,6 @@ class CodeTask:
 
         Raises:
             TaskDataError: a file is missing or malformed, or nothing is left to train on.
-            ValueError: HumanEval is asked for and its package is not installed.
         """
         if self.path == GENERATED:
             rng = random.Random(f"{NAME} train {self.seed}")
@@ -115,14 +118,20 @@ class CodeTask:
 
         Raises:
             TaskDataError: a file is missing or malformed.
-            ValueError: HumanEval is asked for and its package is not installed.
         """
         if self.validation == GENERATED:
             problems = _held_out(random.Random(f"{NAME} test {self.seed}"))
             return [self._generated(next(problems), "test", i) for i in range(self.val_rows)]
-        is_human = self.validation == HUMANEVAL
-        records = read_humaneval() if is_human else read_code_file(self.validation)
+        records = read_code_file(self.validation)
         return [self._given(each, "test", i) for i, each in enumerate(records[: self.val_rows])]
+
+    def test_rows(self) -> list[Row]:
+        """The 164 problems of HumanEval, which neither training nor validation reads.
+
+        Raises:
+            ValueError: its package is not installed.
+        """
+        return [self._given(each, "test", i) for i, each in enumerate(read_humaneval())]
 
     def score(self, text: str, ground_truth: str) -> Verdict:
         """Score the share of the row's tests that the response's code passes."""

@@ -34,9 +34,6 @@ PRORL_SIZES: Final[Mapping[str, int]] = {
 }
 """Domains of ProRL and the training prompts of each: arXiv 2505.24864, section 3.2.1 and app. E."""
 
-OWN_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {"code": {"validation": "humaneval"}}
-"""Settings of a domain's task besides its sizes: problems that people wrote, if any."""
-
 DESCRIPTION: Final = "data.json"
 """What a made folder holds; read back when the same is asked for again."""
 CHECK_THREADS: Final = 4
@@ -50,7 +47,7 @@ class DataRequest:
     sizes: Mapping[str, int] = field(default_factory=lambda: dict(PRORL_SIZES))
     """Training rows by domain; a domain that is left out is not made."""
     validation: int = 200
-    """Validation rows of each domain, at most: HumanEval, for one, has 164."""
+    """Validation rows of each domain, at most."""
     seed: int = 0
     """Decides which problems are drawn and their order; never which split owns one."""
     math_path: str | None = None
@@ -177,7 +174,6 @@ def _settings(request: DataRequest, domain: str) -> dict[str, Any]:
         "rows": request.sizes[domain],
         "val_rows": request.validation,
         "seed": request.seed,
-        **OWN_SETTINGS.get(domain, {}),
     }
     if domain == "math" and request.math_path is not None:
         wanted["path"] = request.math_path

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copris_core.tasks.file_rows import FileRow, read_rows
+from copris_core.tasks.held_out import is_test_set
 from copris_core.tasks.joining import fact_kinds, numbered
 from copris_core.tasks.registry import task_for
 from copris_core.tasks.row_checks import first_shared_prompt
@@ -96,7 +97,12 @@ class FileTask:
         return rows
 
     def _unjudged(self, data_source: str) -> str | None:
-        """Why no task judges rows of this data source; None when one does."""
+        """Why rows of this data source are not taken; None when they are."""
+        if is_test_set(data_source):
+            return (
+                f"data_source {data_source!r} is a test set, which training may not see: measure "
+                "on the file by `copris eval --task file=FILE`, and leave such rows out"
+            )
         if ":" in data_source and data_source not in self.custom:
             return (
                 f"data_source {data_source!r} is code that nobody asked for: "

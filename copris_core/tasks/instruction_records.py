@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from copris_core.tasks.hub import is_offline, unread
 from copris_core.tasks.instruction_constraints import fault_of
 from copris_core.tasks.task import TaskDataError
 
@@ -87,6 +88,7 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
 
 
 def _hub_rows(hub_id: str) -> Iterator[tuple[str, int, Any]]:
+    is_offline()
     try:
         import datasets
     except ModuleNotFoundError as error:
@@ -94,8 +96,7 @@ def _hub_rows(hub_id: str) -> Iterator[tuple[str, int, Any]]:
     try:
         rows = datasets.load_dataset(hub_id, split="train")
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TaskDataError(f"{hub_id}: {reason}; or set task.val_path to a .jsonl file") from error
+        raise unread(hub_id, error, mend="set task.val_path to a .jsonl file") from error
     for number, row in enumerate(rows, start=1):
         yield f"{hub_id} row {number}", number, row
 

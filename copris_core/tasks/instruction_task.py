@@ -3,7 +3,8 @@
 A row is a request and its constraints in words. The score is the share of constraints that the
 response follows (ProRL's continuous reward for instruction following), judged on what stands after
 ``</think>``. Rows are generated; validation rows may come from a file or dataset of IFEval's schema
-instead (``google/IFEval``). What a constraint is, is in ``instruction_constraints.py``.
+instead; test rows are IFEval's own, which training never reads. What a constraint is, is in
+``instruction_constraints.py``.
 This file refuses to know models and verl.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from copris_core.tasks.held_out import refuse_test_set
 from copris_core.tasks.instruction_constraints import PARAMETERS, conflict, describe, follows
 from copris_core.tasks.instruction_records import (
     Instruction,
@@ -26,6 +28,7 @@ from copris_core.tasks.instruction_requests import draw_parameters, draw_request
 from copris_core.tasks.task import Message, Row, Split, Verdict
 
 NAME = "instruction"
+IFEVAL = "google/IFEval"
 HELD_OUT_ONE_IN = 5
 THINK, END_OF_THINKING = "<think>", "</think>"
 MAX_DRAWS_PER_ROW = 20_000  # before the settings are said to allow too few rows
@@ -63,7 +66,10 @@ class InstructionTask:
     """Local .jsonl or .parquet file of IFEval's schema, or a hub id; None: generated rows."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a size out of range or an unknown constraint."""
+        """Raise ValueError for a size out of range, an unknown constraint or a test set."""
+        refuse_test_set(
+            self.val_path, key="task.val_path", mend="set task.val_path=null, for generated rows"
+        )
         for name in ("rows", "val_rows", "max_constraints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"task.{name} is {getattr(self, name)}: set it to 1 or more")
@@ -101,6 +107,14 @@ class InstructionTask:
             drawn = self._drawn("test", unwanted=set(), distinct=True)
             held_out = [next(drawn) for _ in range(self.val_rows)]
         return [_row(each, "test", index) for index, each in enumerate(held_out)]
+
+    def test_rows(self) -> list[Row]:
+        """The 541 prompts of IFEval, which neither training nor validation reads.
+
+        Raises:
+            TaskDataError: the hub can't be reached.
+        """
+        return [_row(each, "test", i) for i, each in enumerate(read_instructions(IFEVAL))]
 
     def score(self, text: str, ground_truth: str) -> Verdict:
         """Score the share of constraints followed; an empty response follows none.

@@ -26,6 +26,8 @@ _UNICODE = str.maketrans(
         "\u2265": "\\ge ",
         "\u222a": "\\cup ",
         "\u2208": "\\in ",
+        "\u2248": "\\approx ",
+        "\u2220": "\\angle ",
         "\u00b1": "\\pm ",
         "\u00b2": "^{2}",
         "\u00b3": "^{3}",
@@ -50,7 +52,11 @@ _REWRITES = [
         (r"(?<!\\)(?<=[0-9])\\[, ](?=[0-9]{3})", ","),  # 10\,080
         (r"(?<!\\)\\[,;:> ]|~|\\(?:q?quad|displaystyle|textstyle|limits|nolimits)\b", " "),
         (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
-        (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:degree|textdegree)\b", ""),
+        (r"\\langle\b", "("),
+        (r"\\rangle\b", ")"),
+        (r"[(\[]\s*\\begin\{array\}\{[^{}]*\}", r"\\begin{pmatrix}"),
+        (r"\\end\{array\}\s*[)\]]", r"\\end{pmatrix}"),
+        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)\b)|\\(?:degree|textdegree)\b", ""),
         (r"\\%|\\?\s*\b(?:percent|percentage)\b|" + _TEXT + r"\{\s*(?:\\?%|percent)\s*\}", "%"),
         (r"\\(?:leq|leqslant)\b", r"\\le "),
         (r"\\(?:geq|geqslant)\b", r"\\ge "),
@@ -72,7 +78,7 @@ _REWRITES = [
 _UNIT = re.compile(
     r"(?<=[0-9a-zA-Z})%.])\s*"
     + _TEXT
-    + r"""\{(?!\s*(?:and|or|if|for|where|when|is|in|to|mod|with)\b|\s*[a-zA-Z]\s*\})
+    + r"""\{(?!\s*(?:and|or|if|for|where|when|is|in(?!\s*\.?\s*\})|to|mod|with)\b|\s*[a-zA-Z]\s*\})
           [a-zA-Z\s./^0-9-]*\}(?:\s*\^\s*\{?[-0-9]+\}?)?
         |(?<=[0-9})])\s*"""
     + _TEXT
@@ -107,6 +113,12 @@ _NOT_UNITS = frozenset(
         " ", "or and to is pi if mod sin cos tan cot sec csc log ln exp sqrt frac in not maybe"
     )
 )
+_NAMED = re.compile(r"^[a-zA-Z](?:_\{\w+\})?(?:\([a-z]\))?(?:=|\\in(?![a-zA-Z]) ?)")
+_UNIT_WORDS = re.compile(
+    r"(?i)(?:second|minute|hour|day|week|month|year|inch|inche|foot|feet|yard|mile|meter|metre|gram|"
+    r"liter|litre|pound|ounce|cent|dollar|degree|unit|time|way)s?"
+)
+_LETTER_UNIT = re.compile(r"(?<=[0-9])[mgshLJNWV](?:\^\{[-0-9]+\})?$")
 _DECIMAL = r"[0-9]+(?:\.[0-9]*)?"
 _NUMBER = re.compile(
     rf"""(?P<sign>[-+]?)
@@ -151,16 +163,25 @@ def canonical(latex: str, *, units: bool = False) -> str:
         text = _THOUSANDS.sub(lambda found: re.sub("[, ]", "", found[0]), text)
     for pattern, put in _BARE:
         text = pattern.sub(put, text)
-    return _ungrouped(text.strip(" ,;:").rstrip(". *"))
+    text = text.strip(" ,;:")
+    return ungrouped(text if text.endswith("...") else text.rstrip(". *\\"))  # 1, 2, 3, ...
 
 
 def without_unit(text: str) -> str:
-    """Drop words behind a value in canonical form, ``18 eggs a day`` or ``5cm^{2}``; else as is."""
+    """Drop words behind a value in canonical form: ``18 eggs``, ``5cm^{2}``, but not ``3abcd``."""
     found = _WORDS.search(text)
-    if found is None or not _NOT_UNITS.isdisjoint(re.split(r"[ ./]+", found[2].lower())):
+    if found is None:
         return text
-    glued_to_value = not found[1] and len(found[2]) > 3  # 3cm, but not 3abcd
+    joins = not _NOT_UNITS.isdisjoint(re.split(r"[ ./]+", found[2].lower()))
+    if joins and found[2] != "in":  # 10 in is a length
+        return text
+    glued_to_value = not found[1] and len(found[2]) > 3 and not _UNIT_WORDS.fullmatch(found[2])
     return text if glued_to_value else text[: found.start()].strip()
+
+
+def without_letter_unit(text: str) -> str:
+    """Drop one letter behind digits that is a usual unit, ``5m`` or ``5m^{2}``; else as is."""
+    return _LETTER_UNIT.sub("", text)
 
 
 def exact(text: str) -> Number | None:
@@ -183,6 +204,21 @@ def exact(text: str) -> Number | None:
     return Number(value=value, percent=bool(found["percent"]), decimal="." in text)
 
 
+def vote_form(answer: str) -> str | None:
+    r"""One text for answers that are equal at a glance, to count votes by; None for nothing.
+
+    Numbers become their value in lowest terms: ``1,200`` and ``1200.00`` are "1200", ``\frac12``,
+    ``\dfrac{1}{2}``, ``x=0.5`` and ``.5 \text{ cm}`` are "1/2". Anything else is canonical LaTeX
+    without its unit.
+    """
+    text = _NAMED.sub("", canonical(answer))
+    number = exact(text) or exact(without_unit(text))
+    if number is None:
+        word = without_unit(text)
+        return (word.casefold() if word.replace(" ", "").isalpha() else word) or None
+    return f"{number.value}%" if number.percent else str(number.value)
+
+
 def _repeating(text: str) -> Number | None:
     found = _REPEATING.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
     if found is None:
@@ -192,7 +228,7 @@ def _repeating(text: str) -> Number | None:
     return Number(value=once + again, percent=False, decimal=False)
 
 
-def _ungrouped(text: str) -> str:
+def ungrouped(text: str) -> str:
     """Without LaTeX braces around the whole."""
     while text.startswith("{") and _closes_at(text) == len(text) - 1:
         text = text[1:-1].strip()

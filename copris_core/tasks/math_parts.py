@@ -63,8 +63,11 @@ class Parts:
 
 def comparable(stated: Parts, known: Parts) -> bool:
     """Whether an answer's kind and shape may stand for the known one's."""
-    same_shape = stated.rows == known.rows and len(stated.items) == len(known.items)
-    return same_shape and stated.kind in _STAND_FOR.get(known.kind, {known.kind})
+    if len(stated.items) != len(known.items):
+        return False
+    if known.kind is Kind.MATRIX and stated.kind is Kind.POINT:  # (1,2) for a vector
+        return known.rows in (1, len(known.items))
+    return stated.rows == known.rows and stated.kind in _STAND_FOR.get(known.kind, {known.kind})
 
 
 def parts_of(text: str) -> Parts | None:

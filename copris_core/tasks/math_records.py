@@ -1,9 +1,11 @@
 r"""Reads mathematical questions with their answers from the styles in which such sets are shared.
 
 A row is one of: GSM8K (``question``, ``answer`` with ``####``), MATH (``problem``, ``solution``
-with ``\boxed{}``), DeepScaleR and MATH-500 (``problem``, ``answer``, perhaps ``subject`` and
-``level``), or verl's schema (``prompt``, ``reward_model.ground_truth``). Every complaint is one
-line with the file, the line or row, and the mend. This file refuses to know prompts and rewards.
+with ``\boxed{}``), DeepScaleR, MATH-500, AIME and AMC (``problem`` or ``question``, ``answer``,
+perhaps ``subject`` and ``level``), OlympiadBench (``question``, ``final_answer``, a list), or
+verl's schema (``prompt``, ``reward_model.ground_truth``). Columns may be capitalised. Every
+complaint is one line with the file, the line or row, and the mend. This file refuses to know
+prompts and rewards.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from copris_core.tasks.answers import BOX, MARK, marked_answer
+from copris_core.tasks.held_out import is_test_set
+from copris_core.tasks.hub import is_offline, unread
 from copris_core.tasks.math_latex import canonical
 from copris_core.tasks.records import local_rows, looks_like_hub_id
-from copris_core.tasks.task import Message, Split, TaskDataError
+from copris_core.tasks.task import Message, TaskDataError
 
 MEND = (
     'every row needs {"problem": "...", "answer": "..."}, or a "solution" with \\boxed{...}, or '
@@ -22,6 +26,9 @@ MEND = (
 )
 MAX_GOLD_CHARS = 400
 QUESTIONS = ("problem", "question")
+ANSWERS = ("answer", "final_answer", "expected_answer")
+SUBJECTS = ("subject", "type", "subfield")
+LEVELS = ("level", "difficulty")
 ROLES = ("system", "user")
 
 
@@ -41,6 +48,8 @@ class MathRecord:
     """Difficulty, 1..5 in MATH; 0 when the row has none."""
     line: int
     """Line (jsonl) or row (parquet, hub) it came from, counted from 1."""
+    of_test_set: bool = False
+    """It says itself that it is of a published test set, as MATH-500's ``unique_id`` does."""
 
     @property
     def key(self) -> str:
@@ -49,8 +58,8 @@ class MathRecord:
 
 
 def read_math_records(
-    path: str, *, subset: str | None = None, splits: tuple[Split, ...] = ("train",)
-) -> tuple[list[MathRecord], Split | None]:
+    path: str, *, subset: str | None = None, splits: tuple[str, ...] = ("train",)
+) -> tuple[list[MathRecord], str | None]:
     """Read a local file, or the first split of ``splits`` that a hub dataset has.
 
     Returns:
@@ -78,8 +87,9 @@ def known_answer(text: str) -> str:
 
 
 def _hub_rows(
-    hub_id: str, subset: str | None, splits: tuple[Split, ...]
-) -> tuple[Split, Iterator[tuple[str, int, Any]]]:
+    hub_id: str, subset: str | None, splits: tuple[str, ...]
+) -> tuple[str, Iterator[tuple[str, int, Any]]]:
+    is_offline()
     try:
         import datasets
     except ModuleNotFoundError as error:
@@ -87,13 +97,14 @@ def _hub_rows(
     try:
         data = datasets.load_dataset(hub_id, subset)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TaskDataError(f"{hub_id}: {reason}; or set task.path to a local file") from error
+        raise unread(hub_id, error, mend="set task.path to a local file") from error
     split = next((each for each in splits if each in data), None)
     if split is None:
+        mend = "save the one you want as a local file"
+        only_test = set(data) == {"test"} and "measure on it by `copris eval`"
         raise TaskDataError(
             f"{hub_id}: has no split {' or '.join(splits)} but {', '.join(data)}; "
-            "save the one you want as a local file"
+            f"{only_test or mend}"
         )
     rows = enumerate(data[split], start=1)
     return split, ((f"{hub_id} {split} row {number}", number, row) for number, row in rows)
@@ -102,6 +113,7 @@ def _hub_rows(
 def _record(row: Any, place: str, line: int) -> MathRecord:
     if not isinstance(row, dict):
         raise TaskDataError(f"{place}: not an object but {type(row).__name__}; {MEND}")
+    row = _in_lower_case(row)
     messages = _messages(row, place) if "prompt" in row and "reward_model" in row else ()
     if messages:
         question = "\n".join(each.content for each in messages if each.role == "user")
@@ -113,14 +125,26 @@ def _record(row: Any, place: str, line: int) -> MathRecord:
         question=question,
         messages=messages,
         truth=_truth(row, place),
-        subject=str(facts.get("subject") or facts.get("type") or ""),
-        level=_level(facts.get("level")),
+        subject=str(_first(facts, SUBJECTS) or ""),
+        level=_level(_first(facts, LEVELS)),
         line=line,
+        of_test_set=str(row.get("unique_id", "")).startswith("test/")
+        or is_test_set(str(row.get("data_source", ""))),
     )
 
 
+def _in_lower_case(row: dict[Any, Any]) -> dict[Any, Any]:
+    """A row with ``Problem`` as ``problem``, where it has no ``problem``."""
+    lowered = {key.lower(): value for key, value in row.items() if isinstance(key, str)}
+    return {**lowered, **row}
+
+
+def _first(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((row[key] for key in keys if row.get(key) is not None), None)
+
+
 def _question(row: Mapping[str, Any], place: str) -> str:
-    found = next((row[key] for key in QUESTIONS if row.get(key) is not None), None)
+    found = _first(row, QUESTIONS)
     if not isinstance(found, str) or not found.strip():
         raise TaskDataError(f"{place}: no text under 'problem' or 'question'; {MEND}")
     return found.strip()
@@ -143,10 +167,9 @@ def _messages(row: Mapping[str, Any], place: str) -> tuple[Message, ...]:
 def _truth(row: Mapping[str, Any], place: str) -> str:
     """The first answer that the row states: on its own, marked in its answer or its solution."""
     judged_by = row.get("reward_model")
-    stated = judged_by.get("ground_truth") if isinstance(judged_by, dict) else row.get("answer")
-    if isinstance(stated, int | float) and not isinstance(stated, bool):
-        stated = str(stated)
-    for text in (stated, row.get("solution")):
+    stated = judged_by.get("ground_truth") if isinstance(judged_by, dict) else _first(row, ANSWERS)
+    stated, solution = _as_text(stated), _as_text(row.get("solution"))
+    for text in (stated, solution):
         if not isinstance(text, str) or not text.strip():
             continue
         if text is not stated and BOX not in text:
@@ -160,6 +183,15 @@ def _truth(row: Mapping[str, Any], place: str) -> str:
             )
         return answer
     raise TaskDataError(f"{place}: no answer, and no \\boxed{{}} in a solution; {MEND}")
+
+
+def _as_text(stated: Any) -> Any:
+    """A number as text, 204.0 as "204"; a list of answers as one text; anything else as it is."""
+    if isinstance(stated, list) and stated and all(isinstance(each, str) for each in stated):
+        return stated[0] if len(stated) == 1 else ", ".join(stated)
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return stated
+    return str(int(stated) if stated == int(stated) else stated)
 
 
 def _level(level: Any) -> int:

@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from enum import Enum
 from fractions import Fraction
 
-from copris_core.tasks.math_latex import Number, canonical, exact, without_unit
+from copris_core.tasks.math_latex import (
+    Number,
+    canonical,
+    exact,
+    ungrouped,
+    without_letter_unit,
+    without_unit,
+)
 from copris_core.tasks.math_parts import Parts, comparable, parts_of
 from copris_core.tasks.math_values import COMMANDS, agree
 from copris_core.tasks.math_worker import equal_expressions
@@ -24,8 +31,20 @@ MAX_DEPTH = 10  # of brackets; sympy's work grows with it
 ROUNDING = Fraction(2, 1_000_000)  # relative: 0.333333 is 1/3, 0.3333 is not
 
 _WORD = re.compile(r"\(?[a-zA-Z][a-zA-Z .'-]*\)?")
+_ARTICLE = re.compile(r"^\s*(?:an?|the)\s+")
 _LONG_WORD = re.compile(r"[a-zA-Z]{4}")
 _RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in)\b")
+# One of several choices: (C) and C; an answer may repeat what stands there: (C) 5, C: 5.
+_OPTION = re.compile(r"\(?([A-J])\)?")
+_CHOSEN = re.compile(r"\(([A-J])\)|([A-J])(?:[.):]|$)")
+_SET_BUILDER = re.compile(r"\\\{[a-z](?:\\mid(?![a-z]) ?|\||:)([^|]*)\\\}")
+_ALIASES = {
+    "\\mathbb{R}": "(-\\infty,\\infty)",
+    "all real numbers": "(-\\infty,\\infty)",
+    "\\varnothing": "\\emptyset",
+    "\\{\\}": "\\emptyset",
+}
+_FUNCTION = re.compile(r"(?:y|[a-z]\([a-z]\))=")
 _NAME = re.compile(
     r"(?:[a-zA-Z]+(?:_\{\w+\})?(?:\([a-z]\))?|\([a-zA-Z](?:,[a-zA-Z])+\)|\\[a-zA-Z]+)"
     r"(?:=|\\in(?![a-zA-Z]) ?)(?!.*=)"
@@ -99,7 +118,10 @@ def compare(answer: str, gold: str) -> Match:
         return Match.SAME
     if not answer or not gold or max(_depth(answer), _depth(gold)) > MAX_DEPTH:
         return Match.OTHER
-    answer, gold = _without_names(answer, gold)
+    answer, gold = _plainer(answer), _plainer(gold)
+    if _OPTION.fullmatch(gold):
+        return Match.SAME if _chosen(answer) == gold.strip("()") else Match.OTHER
+    answer, gold = map(_plainer, _without_names(answer, gold))
     if answer == gold:
         return Match.SAME
     theirs, ours = parts_of(answer), parts_of(gold)
@@ -112,23 +134,38 @@ def compare(answer: str, gold: str) -> Match:
     return _compare_parts(theirs or Parts.single(answer), ours or Parts.single(gold))
 
 
+def _plainer(text: str) -> str:
+    r"""``x<5`` of ``\{x|x<5\}``, and one name of what has several."""
+    built = _SET_BUILDER.fullmatch(text)
+    text = built[1] if built else text
+    return _ALIASES.get(text, text)
+
+
+def _chosen(answer: str) -> str | None:
+    """Which of several choices an answer names: C of ``(C)``, ``C: 5`` and ``x=C``."""
+    found = _CHOSEN.match(answer.rpartition("=")[2]) or _CHOSEN.match(answer)
+    return (found[1] or found[2]) if found else None
+
+
 def _without_names(answer: str, gold: str) -> tuple[str, str]:
     r"""Drop ``x =`` and ``x \in`` where only one has it, or both have the same."""
     theirs, ours = _NAME.match(answer), _NAME.match(gold)
     if theirs and ours:
-        same = theirs[0] == ours[0]
+        same = theirs[0] == ours[0] or bool(
+            _FUNCTION.fullmatch(theirs[0]) and _FUNCTION.fullmatch(ours[0])
+        )
         return (answer[theirs.end() :], gold[ours.end() :]) if same else (answer, gold)
     if theirs and "=" not in gold:
-        return answer[theirs.end() :], gold
+        return ungrouped(answer[theirs.end() :]), gold
     if ours and "=" not in answer:
-        return answer, gold[ours.end() :]
+        return answer, ungrouped(gold[ours.end() :])
     chained = "=" in answer and not _RELATION.search(gold) and parts_of(answer) is None
-    return (answer.rpartition("=")[2] if chained else answer), gold
+    return (ungrouped(answer.rpartition("=")[2]) if chained else answer), gold
 
 
 def _compare_single(answer: str, gold: str) -> Match:
     known = exact(gold)
-    stated = exact(answer) or (exact(without_unit(answer)) if known else None)
+    stated = exact(answer) or (_with_unit(answer) if known else None)
     if known and stated:
         return Match.SAME if _equal_numbers(stated, known) else Match.OTHER
     if _WORD.fullmatch(gold) and len(gold.strip("()")) > 1:
@@ -139,6 +176,10 @@ def _compare_single(answer: str, gold: str) -> Match:
     if _BASED.fullmatch(gold) or _BASED.fullmatch(answer):
         return Match.SAME if _in_same_base(answer, gold) else Match.OTHER
     return _compare_expressions(without_unit(answer), without_unit(gold))
+
+
+def _with_unit(answer: str) -> Number | None:
+    return exact(without_unit(answer)) or exact(without_letter_unit(answer))
 
 
 def _compare_expressions(answer: str, gold: str) -> Match:
@@ -173,7 +214,7 @@ def _ends(value: Fraction) -> bool:
 
 
 def _bare_word(text: str) -> str:
-    return text.strip("()").casefold().strip(" .")
+    return _ARTICLE.sub("", text.strip("()").casefold()).strip(" .")
 
 
 def _in_same_base(answer: str, gold: str) -> bool:

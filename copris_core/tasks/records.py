@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from copris_core.tasks.answers import exact_number, marked_answer
+from copris_core.tasks.hub import is_offline, unread
 from copris_core.tasks.task import Split, TaskDataError
 
 MEND = 'every row needs {"question": "...", "answer": "... #### 42"}'
@@ -27,8 +28,6 @@ class Record:
     """The answer as a plain decimal number, such as -1200.5."""
     line: int
     """Line (jsonl) or row (parquet, hub) it came from, counted from 1."""
-    local: bool
-    """It came from a local file, which has no splits of its own."""
 
 
 def read_records(path: str, *, split: Split) -> list[Record]:
@@ -40,7 +39,7 @@ def read_records(path: str, *, split: Split) -> list[Record]:
     file = Path(path).expanduser()
     local = file.exists() or not looks_like_hub_id(path)
     rows = local_rows(file, mend=MEND) if local else _hub_rows(path, split)
-    records = [_record(row, place, line, local=local) for place, line, row in rows]
+    records = [_record(row, place, line) for place, line, row in rows]
     if not records:
         raise TaskDataError(f"{path}: no rows; {MEND}")
     return records
@@ -99,6 +98,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
 
 
 def _hub_rows(hub_id: str, split: Split) -> Iterator[tuple[str, int, Any]]:
+    is_offline()
     try:
         import datasets
     except ModuleNotFoundError as error:
@@ -106,13 +106,12 @@ def _hub_rows(hub_id: str, split: Split) -> Iterator[tuple[str, int, Any]]:
     try:
         rows = datasets.load_dataset(hub_id, HUB_SUBSET, split=split)
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TaskDataError(f"{hub_id}: {reason}; or set task.path to a local file") from error
+        raise unread(hub_id, error, mend="set task.path to a local file") from error
     for number, row in enumerate(rows, start=1):
         yield f"{hub_id} {split} row {number}", number, row
 
 
-def _record(row: Any, place: str, line: int, *, local: bool) -> Record:
+def _record(row: Any, place: str, line: int) -> Record:
     if not isinstance(row, dict):
         raise TaskDataError(f"{place}: not an object but {type(row).__name__}; {MEND}")
     for key in ("question", "answer"):
@@ -122,4 +121,4 @@ def _record(row: Any, place: str, line: int, *, local: bool) -> Record:
     number = exact_number(row["answer"] if answer is None else answer)
     if number is None:
         raise TaskDataError(f"{place}: no number in 'answer' after ####; {MEND}")
-    return Record(question=row["question"].strip(), truth=f"{number:f}", line=line, local=local)
+    return Record(question=row["question"].strip(), truth=f"{number:f}", line=line)

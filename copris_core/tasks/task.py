@@ -14,6 +14,14 @@ class TaskDataError(ValueError):
     """A data file is missing or malformed; the message is one line with the place and the mend."""
 
 
+class HubUnreachable(TaskDataError):
+    """A hub data set, ``hub_id``, is not on this machine and cannot be fetched now."""
+
+    def __init__(self, line: str, *, hub_id: str) -> None:
+        super().__init__(line)
+        self.hub_id = hub_id
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message:
     """One chat message of a prompt."""

@@ -26,6 +26,19 @@ EXPERIMENTS = (
     "prorl",
     "prorl_tiny",
 )
+ON_GPUS = (
+    "copris_qwen3_8b",
+    "copris_r1_1p5b",
+    "copris_r1_7b",
+    "cppo_gsm8k",
+    "cppo_math",
+    "grpo_gsm8k",
+    "grpo_math",
+    "grpo_qwen3_8b",
+    "grpo_r1_1p5b",
+    "grpo_r1_7b",
+    "prorl_qwen_1p5b",
+)
 GROUPS = {
     "strategy": (
         "copris",
@@ -45,7 +58,16 @@ GROUPS = {
     "entropy_control": ("none", "trend"),
     "length_schedule": ("cosine", "none", "steps"),
     "platform": ("cpu", "gpu"),
-    "policy": ("hf", "tiny_days", "tiny_prorl"),
+    "policy": (
+        "hf",
+        "qwen2p5_1p5b_instruct",
+        "qwen2p5_7b_instruct",
+        "qwen3_8b",
+        "r1_1p5b",
+        "r1_7b",
+        "tiny_days",
+        "tiny_prorl",
+    ),
     "task": (
         "code",
         "custom",
@@ -60,7 +82,7 @@ GROUPS = {
         "stem",
         "tiny_mix",
     ),
-    "experiment": EXPERIMENTS,
+    "experiment": tuple(sorted((*EXPERIMENTS, *ON_GPUS))),
 }
 OWN_KEYS = [
     "clip.dual", "clip.high", "clip.low", "clip.name",
@@ -76,9 +98,9 @@ OWN_KEYS = [
     "kl_control.raise_above", "kl_control.raise_factor", "kl_control.target",
     "length_schedule.first_step", "length_schedule.minimum", "length_schedule.name",
     "length_schedule.off_steps", "length_schedule.on_steps", "length_schedule.steps",
-    "method.cls",
+    "method.cls", "method.settings",
     "mini_batches",
-    "platform.devices", "platform.name",
+    "platform.devices", "platform.name", "platform.nodes", "platform.ray_address",
     "policy.name", "policy.path",
     "pruning.allocation", "pruning.name", "pruning.pruning_rate", "pruning.scope",
     "pruning.zero_variance",

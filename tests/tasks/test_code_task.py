@@ -109,7 +109,7 @@ def test_facts_name_one_function_alone():
 
 
 def test_a_file_gives_rows_of_both_kinds_of_tests_that_are_judged(tmp_path):
-    rows = CodeTask(path=_file(tmp_path, ADD, "", HUMAN), validation="humaneval").train_rows()
+    rows = CodeTask(path=_file(tmp_path, ADD, "", HUMAN)).train_rows()
     assert [row.facts for row in rows] == [
         {"family": "file", "params": "1", "tests": 1},
         {"family": "file", "params": "3", "tests": 1},
@@ -165,8 +165,10 @@ def test_a_missing_or_empty_file_is_told(tmp_path):
         read_code_file(_file(tmp_path, ""))
 
 
-def test_humaneval_validates_with_its_164_problems():
-    rows = CodeTask(validation="humaneval").validation_rows()
+def test_humaneval_is_measured_on_with_its_164_problems_and_never_chosen_by():
+    with pytest.raises(ValueError, match=r"task\.validation=humaneval is a test set.*copris eval"):
+        CodeTask(validation="humaneval")
+    rows = CodeTask().test_rows()
     assert len(rows) == 164
     assert rows[0].facts == {"family": "humaneval", "params": "HumanEval/0", "tests": 7}
     assert all(row.facts["tests"] > 0 for row in rows)
@@ -175,8 +177,7 @@ def test_humaneval_validates_with_its_164_problems():
 
 
 def _human_scores(answer):
-    task = CodeTask(validation="humaneval")
-    records = zip(task.validation_rows(), read_humaneval(), strict=True)
+    records = zip(CodeTask().test_rows(), read_humaneval(), strict=True)
     with ThreadPoolExecutor(4) as pool:
         jobs = [
             pool.submit(judged, answer(record), Truth.read(row.ground_truth))

@@ -177,6 +177,13 @@ def test_a_prompt_in_both_files_is_refused_with_both_lines(tmp_path):
         FileTask(path=train, val_path=held_out).train_rows()
 
 
+def test_rows_of_a_test_set_are_neither_trained_on_nor_chosen_by(tmp_path):
+    tested = asking("Benchmark?", data_source="HuggingFaceH4/MATH-500")
+    train, held_out = jsonl(tmp_path / "t.jsonl", GOOD), jsonl(tmp_path / "v.jsonl", tested)
+    with pytest.raises(TaskDataError, match=r"v\.jsonl:1: .* is a test set.*`copris eval"):
+        FileTask(path=train, val_path=held_out).validation_rows()
+
+
 def test_a_file_cannot_make_a_run_load_code_that_nobody_asked_for(tmp_path):
     code = tmp_path / "mine.py"
     code.write_text("raise SystemExit('loaded')")

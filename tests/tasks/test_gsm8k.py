@@ -1,7 +1,9 @@
 """GSM8K: rows from files, the held-out part, and the verifier."""
 
 import json
+import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,35 @@ def test_a_held_out_question_is_never_trained_on(tmp_path):
         _task(val_rows=10).train_rows()
 
 
+def test_the_hubs_test_split_is_never_read(monkeypatch):
+    train = [{"question": f"{n}?", "answer": f"#### {n}"} for n in range(9)]
+
+    def load_dataset(hub_id, subset, *, split):
+        assert (hub_id, subset, split) == ("openai/gsm8k", "main", "train")
+        return train
+
+    hub = types.SimpleNamespace(load_dataset=load_dataset)
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    task = Gsm8kTask(val_rows=2)
+    assert [row.ground_truth for row in task.validation_rows()] == ["7", "8"]
+    assert [row.ground_truth for row in task.train_rows()] == list("0123456")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"val_path": "openai/gsm8k"},
+            r"task\.val_path=openai/gsm8k is a hub id: give a local file",
+        ),
+        ({"path": "HuggingFaceH4/MATH-500"}, r"task\.path=.* is a test set.*`copris eval --task"),
+    ],
+)
+def test_what_would_choose_by_a_test_set_is_refused(settings, line):
+    with pytest.raises(ValueError, match=line):
+        _task(**settings)
+
+
 @pytest.mark.parametrize("settings", [{"rows": 0}, {"val_rows": 0}])
 def test_sizes_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match=r"task\.\w+ is 0: set it to 1 or more"):
@@ -102,7 +133,13 @@ def test_sizes_out_of_range_are_refused(settings):
         ("The answer is 72.\n#### 7", "72", 0.0),
         ("\\boxed{\\$1{,}200}", "1200", 1.0),
         ("\\boxed{72\\text{ clips}}", "72", 1.0),
-        ("72", "72", 0.0),
+        ("#### 9 * 8 = 72", "72", 1.0),
+        ("#### She sells 72 clips every day.", "72", 1.0),
+        ("#### She sells 72 clips in 3 days.", "72", 0.0),
+        ("#### 50%", "50", 1.0),
+        ("#### 50%", "0.5", 1.0),
+        ("#### 50", "0.5", 0.0),
+        ("The answer is 5 or 72.", "72", 0.0),
         ("#### nan", "72", 0.0),
         ("#### inf", "72", 0.0),
         ("#### \u0667\u0662", "72", 0.0),  # ARABIC-INDIC DIGITS 72
@@ -137,6 +174,38 @@ def test_only_the_last_marked_answer_scores(text, truth, score):
 def test_fractions_are_compared_by_math_verify(text, truth, score):
     pytest.importorskip("math_verify", reason="comes with the extra cpu")
     assert _task().score(text, truth).score == score
+
+
+@pytest.mark.parametrize(
+    ("text", "truth", "score"),
+    [
+        ("So she makes 9 * 8 = $72 every day.", "72", 1.0),
+        ("So she makes $72 in 3 days. I hope this helps!", "72", 1.0),
+        ("72", "72", 1.0),
+        ("It is 71 or 72.", "72", 0.0),
+        ("It is 72. Is that 3?", "72", 0.0),
+        ("<think>It is 72.", "72", 0.0),
+        ("So she makes $72 and the", "72", 0.0),
+        ("She has 72. So it is 7.", "72", 0.0),
+    ],
+)
+def test_a_response_without_a_mark_states_its_number_in_its_last_sentence(text, truth, score):
+    verdict = _task().score(text, truth)
+    assert verdict.score == score
+    assert verdict.reason.endswith("unmarked") or not score
+
+
+@pytest.mark.parametrize(
+    ("texts", "answer"),
+    [
+        (("#### 1,200", "#### $1200.00 a day", "\\boxed{1{,}200}", "So it is 1200."), "1200"),
+        (("#### 0", "#### -0", "#### 0.00"), "0"),
+        (("\\boxed{\\frac12}", "#### 2/4"), "1/2"),
+        (("", "####", "no idea"), None),
+    ],
+)
+def test_equal_answers_have_one_text_to_be_counted_by(texts, answer):
+    assert {_task().answer(text) for text in texts} == {answer}
 
 
 @pytest.mark.parametrize("piece", ["9", "#### 5/", "\\boxed{", "(", "\\frac{5}", "5/", "x=", "-"])

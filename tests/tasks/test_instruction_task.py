@@ -330,6 +330,21 @@ def test_a_hub_id_is_asked_from_the_hub(monkeypatch):
         "_hub_rows",
         lambda hub_id: asked.append(hub_id) or [("place", 1, _ifeval_row())],
     )
-    [row] = InstructionTask(val_path="google/IFEval").validation_rows()
-    assert asked == ["google/IFEval"]
+    [row] = InstructionTask(val_path="some/set").validation_rows()
+    assert asked == ["some/set"]
     assert row.facts["line"] == 1
+
+
+def test_ifeval_is_measured_on_and_never_chosen_by(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        instruction_records,
+        "_hub_rows",
+        lambda hub_id: asked.append(hub_id) or [("place", 1, _ifeval_row())],
+    )
+    [row] = InstructionTask().test_rows()
+    assert (asked, row.split) == (["google/IFEval"], "test")
+    with pytest.raises(
+        ValueError, match=r"task\.val_path=google/IFEval is a test set.*copris eval"
+    ):
+        InstructionTask(val_path="google/IFEval")

@@ -71,6 +71,11 @@ def test_no_solution_of_the_excerpt_scores_against_the_next_answer():
         ({"problem": "q", "answer": "3", "solution": "is $\\boxed{4}$"}, "3"),
         ({"problem": "q", "answer": "", "solution": "is $\\boxed{4}$"}, "4"),
         ({"problem": "q", "answer": None, "solution": "is $\\boxed{4}$"}, "4"),
+        ({"Problem": "q", "Answer": 204, "Solution": "so"}, "204"),  # AIME
+        ({"question": "q", "answer": 142.0}, "142"),  # AMC
+        ({"question": "q", "final_answer": ["2"], "solution": ["so"]}, "2"),  # OlympiadBench
+        ({"question": "q", "final_answer": ["1", "-2"]}, "1, -2"),
+        ({"question": "q", "answer": "1.6", "solution": "is $\\boxed{1.6}$ m"}, "1.6"),  # Minerva
     ],
 )
 def test_each_style_states_its_answer_in_its_own_place(tmp_path, row, truth):
@@ -152,10 +157,32 @@ def test_the_end_of_a_local_file_is_held_out():
     assert [row.index for row in task.validation_rows()] == [0, 1, 2]
 
 
-def test_a_validation_file_is_used_up_to_val_rows():
-    task = _task(val_path=str(EXCERPT), val_rows=5)
+def test_a_validation_file_is_used_up_to_val_rows(tmp_path):
+    own = [{**each, "unique_id": "own"} for each in RECORDS]
+    task = _task(val_path=_write(tmp_path / "own.jsonl", own), val_rows=5)
     assert [row.facts["line"] for row in task.validation_rows()] == [1, 2, 3, 4, 5]
     assert [row.facts["line"] for row in task.train_rows()] == list(range(6, 14))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"val_path": "HuggingFaceH4/MATH-500"},
+            r"task\.val_path=.* is a test set.* --task math500`",
+        ),
+        ({"val_path": "math-ai/aime25"}, r"--task aime25`, and set task\.val_path=null"),
+        ({"path": "HuggingFaceH4/aime_2024"}, r"task\.path=.* is a test set.* train on agentica"),
+    ],
+)
+def test_a_test_set_is_neither_trained_on_nor_chosen_by(settings, line):
+    with pytest.raises(ValueError, match=line):
+        _task(**settings)
+
+
+def test_a_file_of_a_test_sets_rows_is_not_chosen_by():
+    with pytest.raises(TaskDataError, match=r"excerpt\.jsonl:1: a row of a test set.*copris eval"):
+        _task(val_path=str(EXCERPT)).validation_rows()
 
 
 def test_a_held_out_question_is_never_trained_on_however_it_is_spaced(tmp_path):
@@ -192,7 +219,14 @@ def test_sizes_out_of_range_are_refused(settings):
         ("Answer:\n\n18", "18", 1.0, "correct"),
         ("The answer is 18. No, the answer is 19.", "18", 0.0, "wrong"),
         ("The answer is 18 or \\boxed{19}", "18", 0.0, "wrong"),
-        ("72", "72", 0.0, "no answer in a box"),
+        ("72", "72", 1.0, "correct, unmarked"),
+        ("So the pair is $(7, 2)$. I hope it is correct.", "(7,2)", 1.0, "correct, unmarked"),
+        ("Hence it is $7$ or $8$.", "8", 0.0, "wrong, unmarked"),
+        ("Hence it is $7$ or $8$.", "7,8", 1.0, "correct, unmarked"),
+        ("Thus the curve is an ellipse.", "\\text{ellipse}", 1.0, "correct, unmarked"),
+        ("I don't know.", "72", 0.0, "no answer in a box"),
+        ("$x = \\boxed{5}$ and $x = \\boxed{6}$", "6", 0.0, "wrong"),
+        ("$x = \\boxed{5}$ and $x = \\boxed{6}$", "5,6", 1.0, "correct"),
         ("", "72", 0.0, "no answer in a box"),
         ("\\boxed{}", "72", 0.0, "no answer in a box"),
         ("\\boxed{72", "72", 0.0, "no answer in a box"),
@@ -244,34 +278,38 @@ def _hub(monkeypatch, splits):
     return asked
 
 
-def test_the_hubs_test_split_is_held_out_and_only_the_other_trained_on(monkeypatch):
-    asked = _hub(monkeypatch, {"train": RECORDS[:8], "test": RECORDS[7:]})
+def test_the_hubs_test_split_is_never_read(monkeypatch):
+    asked = _hub(monkeypatch, {"train": RECORDS[:8], "test": [{"no": "row of ours"}]})
     task = MathTask(path="some/set", subset="main", val_rows=2)
-    assert [row.facts["line"] for row in task.validation_rows()] == [1, 2]
-    assert [row.facts["line"] for row in task.train_rows()] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        7,
-    ]  # 8 is held out
+    assert [row.facts["line"] for row in task.validation_rows()] == [7, 8]
+    assert [row.facts["line"] for row in task.train_rows()] == [1, 2, 3, 4, 5, 6]
     assert set(asked) == {("some/set", "main")}
 
 
-def test_the_end_of_a_hub_dataset_without_a_test_split_is_held_out(monkeypatch):
-    _hub(monkeypatch, {"train": RECORDS})
-    task = MathTask(path="some/set", val_rows=2)
-    assert [row.facts["line"] for row in task.validation_rows()] == [12, 13]
-    assert len(task.train_rows()) == 11
-
-
-def test_a_hub_dataset_may_be_validated_on_and_one_without_the_split_is_refused(monkeypatch):
-    _hub(monkeypatch, {"test": RECORDS})
-    assert len(_task(val_path="some/set", val_rows=9).validation_rows()) == 9
-    with pytest.raises(TaskDataError, match="some/set: has no split train but test; save"):
+def test_a_hub_dataset_may_be_validated_on_but_not_by_its_test_split(monkeypatch):
+    own = [{**each, "unique_id": "own"} for each in RECORDS]
+    _hub(monkeypatch, {"validation": own[:9], "train": own, "test": own})
+    assert len(_task(val_path="some/set", val_rows=50).validation_rows()) == 9
+    _hub(monkeypatch, {"test": own})
+    with pytest.raises(TaskDataError, match="no split validation or train but test; measure on it"):
+        _task(val_path="some/set").validation_rows()
+    _hub(monkeypatch, {"test": own, "other": own})
+    with pytest.raises(TaskDataError, match="some/set: has no split train but test, other; save"):
         MathTask(path="some/set").train_rows()
+
+
+@pytest.mark.parametrize(
+    ("texts", "answer"),
+    [
+        (("\\boxed{1,200}", "#### 1200.00", "So it is $1200$."), "1200"),
+        (("\\boxed{\\frac12}", "\\boxed{\\dfrac{1}{2}}", "x = .5", "\\boxed{0.5}"), "1/2"),
+        (("\\boxed{5\\text{ cm}}", "\\boxed{x=5}", "The answer is 5."), "5"),
+        (("\\boxed{\\text{Even}}", "\\boxed{even}"), "even"),
+        (("", "\\boxed{}", "no idea"), None),
+    ],
+)
+def test_equal_answers_have_one_text_to_be_counted_by(texts, answer):
+    assert {MathTask().answer(text) for text in texts} == {answer}
 
 
 def test_missing_packages_and_an_unreachable_hub_say_what_to_do(monkeypatch):

@@ -72,6 +72,8 @@ x \in [-2,7]|[-2,7]
 \begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}|\begin{bmatrix} -\frac13 \\[4pt] \frac23 \end{bmatrix}
 90^\circ|90 degrees
 90^\circ|90°
+120^\circ|∠ABC = 120°
+\sqrt{51}|\sqrt{51} ≈ 7.14
 \text{(C)}|\textbf{C}
 \text{Evelyn}|evelyn
 \text{10:30 a.m.}|10:30\text{ a.m.}
@@ -80,6 +82,23 @@ x \in [-2,7]|[-2,7]
 864 \mbox{ inches}^2|864 square inches
 y = 2x + 3|2x+3
 9|\boxed{9}
+\text{ellipse}|an ellipse
+C|(C)\ 5
+C|C. x = 42
+C|x = C
+y = 2x + 3|f(x) = 2x + 3
+10|10weeks
+1000.99|1,000.99m^2
+{90^\circ}|90
+(-2,1)|(a,b) = {(-2,1)}
+185|185\\
+10\text{ inches}|10 in
+10\text{ in}|10
+\begin{pmatrix}1\\2\end{pmatrix}|\langle 1, 2\rangle
+\begin{pmatrix}1\\2\end{pmatrix}|\left(\begin{array}{c}1\\2\end{array}\right)
+(-\infty,\infty)|\mathbb{R}
+(-\infty,\infty)|x \in \mathbb{R}
+\emptyset|\varnothing
 """
 
 WRONG = r"""
@@ -132,6 +151,13 @@ y=2x+3|y=3-2x
 52_8|52_9
 5|x \ne 5
 x=5|y=5
+1,2,3|1, 2, 3, ...
+C|(D) 5
+\begin{pmatrix}1\\2\end{pmatrix}|(2,1)
+\begin{pmatrix}1&2\\3&4\end{pmatrix}|(1,2,3,4)
+\emptyset|0
+C|Cat
+10|10dogs3
 9|10^{10^{10}}
 9|9999999999!
 9|\sum_{i=1}^{10^9} i

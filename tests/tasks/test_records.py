@@ -38,9 +38,7 @@ def test_blank_lines_are_skipped_and_still_counted(tmp_path):
 )
 def test_the_truth_is_a_plain_decimal(tmp_path, answer, truth):
     path = _lines(tmp_path, json.dumps({"question": " q ", "answer": answer, "more": 1}))
-    assert read_records(path, split="test") == [
-        Record(question="q", truth=truth, line=1, local=True)
-    ]
+    assert read_records(path, split="test") == [Record(question="q", truth=truth, line=1)]
 
 
 @pytest.mark.parametrize(
