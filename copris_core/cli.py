@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from copris_core.cli_bench import BENCH_HELP, bench
+from copris_core.cli_compare import COMPARE_HELP, compare
 from copris_core.cli_data import DATA_HELP, data
+from copris_core.cli_eval import EVAL_HELP, evaluate
 from copris_core.cli_picture import PICTURE_HELP, picture
 from copris_core.cli_plan import PLAN_HELP, plan
+from copris_core.cli_watch import WATCH_HELP, watch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,8 +28,10 @@ copris: RL recipes for LLM reasoning on stock verl
 
   copris check   [key=value ...]   say what a run would do, and refuse what cannot work
   copris train   [key=value ...]   check, then train
-  copris compare NAME NAME ... [--out DIR] [key=value ...]
-                                   train experiments one after another, write one report
+  copris compare NAME NAME ... | RUN RUN ... [--seeds N] [--out DIR] [key=value ...]
+                                   train experiments in turn, or read runs; write one report
+  copris eval    MODEL_OR_RUN --task gsm8k,math500=FILE,... [--n N] ...
+                                   sample test sets, judge, and write a page to read the samples in
   copris audit   RUN [--json] [--rows N]
                                    prove from a run's ledger that nothing was lost or done twice
   copris bench   [--methods A,B] [--out DIR] ...
@@ -35,6 +40,8 @@ copris: RL recipes for LLM reasoning on stock verl
                                    which N' to choose, before anything is started
   copris data    make prorl --out DIR [--sizes math=400,...]
                                    make ProRL's five training and validation sets
+  copris watch   RUN [--once] [--every S]
+                                   a live view of a run, from its metrics alone
   copris picture RUN [--out FILE]  how a prolonged run went, as a picture and numbers
 
   copris COMMAND --help            more about one command
@@ -52,8 +59,9 @@ Keys are Hydra overrides of configs/train.yaml:
   kl_control=none|fixed|adaptive               reference_reset=none|interval|prorl_v1|prorl_v2
   entropy_control=none|trend                   length_schedule=none|steps|cosine
   task=days|gsm8k|math|code|stem|logic|instruction|mix|file|custom    task.path=FILE
-  policy=tiny_days|hf   policy.path=FOLDER
+  policy=tiny_days|hf   policy.path=FOLDER or ORG/NAME of the hub; configs/policy has more
   platform=cpu|gpu      platform.devices=N     seed=N  run.dir=FOLDER  mini_batches=N
+  platform.nodes=N      platform.ray_address=auto|HOST:PORT    several machines: docs/gpu.md
   trainer.total_training_steps=N, data.train_batch_size=N, and every other key of verl
 """
 
@@ -74,16 +82,6 @@ newest checkpoint (trainer.save_freq=N saves every N steps).
 
 {KEYS_HELP}"""
 
-COMPARE_HELP: Final = f"""\
-copris compare NAME NAME ... [--out DIR] [key=value ...]
-
-Trains each named experiment with the same seed, data order and overrides, and writes report.json,
-compare.png and report.html to DIR (default runs/compare). The first name is the baseline.
-
-  copris compare grpo copris cppo trainer.total_training_steps=10
-
-{KEYS_HELP}"""
-
 AUDIT_HELP: Final = """\
 copris audit RUN [--json] [--rows N]
 
@@ -95,7 +93,6 @@ finished. Exit code 1 when anything was lost or done twice.
   --rows N   rows in the data set, each drawn once in a pass; without it, the rows that were seen
 """
 
-DEFAULT_OUT: Final = Path("runs/compare")
 RUN_FAILED: Final = 1
 USER_ERROR: Final = 2
 INTERRUPTED: Final = 130
@@ -176,42 +173,6 @@ def _print(lines: Sequence[str]) -> None:
         Console().print(line, highlight=False, soft_wrap=True)
 
 
-def _compare(words: list[str]) -> int:
-    names, overrides, out = split_compare(words)
-
-    from copris_core.verl_adapter.compare_runs import compare
-
-    exit_code: int = compare(names, overrides, out)
-    return exit_code
-
-
-def split_compare(words: Sequence[str]) -> tuple[list[str], list[str], Path]:
-    """Split the words of ``compare`` into experiment names, overrides and the report's folder.
-
-    Raises:
-        ConfigError: no name, a key that compare sets itself, or ``--out`` without a folder.
-    """
-    from copris_core.verl_adapter.errors import ConfigError
-
-    rest, out = [*words], DEFAULT_OUT
-    if "--out" in rest:
-        place = rest.index("--out")
-        if place + 1 == len(rest):
-            raise ConfigError("--out needs a folder: --out runs/mine")
-        out = Path(rest[place + 1])
-        del rest[place : place + 2]
-    names = [word for word in rest if "=" not in word and not word.startswith(("+", "~", "-"))]
-    overrides = [word for word in rest if word not in names]
-    if not names:
-        raise ConfigError("name the experiments to compare: copris compare grpo copris cppo")
-    for word in overrides:
-        if word.startswith(("experiment=", "run.dir=", "run.root=")):
-            raise ConfigError(
-                f"{word}: compare sets it for each run; name experiments alone, the folder by --out"
-            )
-    return names, overrides, out
-
-
 def _audit(words: list[str]) -> int:
     from rich.console import Console
 
@@ -268,12 +229,14 @@ def _complain(message: str, *, code: int = USER_ERROR) -> int:
 COMMANDS: Final[dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "check": (_check, CHECK_HELP),
     "train": (_train, TRAIN_HELP),
-    "compare": (_compare, COMPARE_HELP),
+    "compare": (compare, COMPARE_HELP + KEYS_HELP),
+    "eval": (evaluate, EVAL_HELP),
     "audit": (_audit, AUDIT_HELP),
     "bench": (bench, BENCH_HELP),
     "plan": (plan, PLAN_HELP),
     "data": (data, DATA_HELP),
     "picture": (picture, PICTURE_HELP),
+    "watch": (watch, WATCH_HELP),
 }
 
 

@@ -20,9 +20,14 @@ NOTED_CHANGE = 0.05
 """A count (samples, tokens) is called different when it departs from the first's by more."""
 
 
-def notes(summaries: Sequence[Summary]) -> list[str]:
-    """Plain sentences, per run: time, work done, accuracy, then what weakens the comparison."""
-    names, first = labels(summaries), summaries[0]
+def notes(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> list[str]:
+    """Plain sentences, per run: time, work done, accuracy, and what is odd of each.
+
+    Args:
+        summaries: the first is the baseline.
+        names: what the runs are called; None: by their experiments.
+    """
+    names, first = names or labels(summaries), summaries[0]
     said: list[str] = []
     for name, run in list(zip(names, summaries, strict=True))[1:]:
         ratios = speedup(run, first)
@@ -31,7 +36,7 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
         said += _accuracy_notes(name, names[0], run, first)
     for name, run in zip(names, summaries, strict=True):
         said += _own_notes(name, run)
-    return said + _setting_notes(names, summaries)
+    return said
 
 
 def _time_notes(name: str, base: str, ratios: dict[str, float | None]) -> list[str]:
@@ -121,25 +126,6 @@ def _own_notes(name: str, run: Summary) -> list[str]:
             f"{name}: engine and trainer log-probs differ by up to {run.max_logprob_gap:.1e}, "
             f"MORE than {MAX_LOGPROB_GAP:.0e}."
         )
-    return said
-
-
-def _setting_notes(names: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
-    """Differences of the setting, which no method should be credited with."""
-    said = []
-    first = summaries[0]
-    for name, run in list(zip(names, summaries, strict=True))[1:]:
-        if run.seed != first.seed:
-            said.append(f"{name} used seed {run.seed}, {names[0]} seed {first.seed}.")
-        if run.revision != first.revision:
-            said.append(f"{name} and {names[0]} ran from different revisions of the source.")
-        wrong = sorted(
-            x
-            for x in run.packages.keys() | first.packages.keys()
-            if run.packages.get(x) != first.packages.get(x)
-        )
-        if wrong:
-            said.append(f"{name} and {names[0]} used different versions of {', '.join(wrong)}.")
     return said
 
 

@@ -1,204 +1,156 @@
 """report.html: the comparison as one file that needs nothing else, light and dark, also on a phone.
 
-Refuses to fetch: style is inline, pictures are data, and every text is escaped, so that a name or
-a config value can never become markup.
+Refuses to fetch: style is inline, pictures are part of the page, and every text is escaped, so that
+a label or a config value can never become markup.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from copris_core.report.notes import notes
-from copris_core.report.numbers import (
-    UNKNOWN,
-    show,
-    show_accuracy,
-    show_count,
-    show_gap,
-    show_ratio,
-    show_seconds,
-)
-from copris_core.report.page_template import TEMPLATE
-from copris_core.report.ratios import labels, per_step, speedup
-from copris_core.report.summary import WARMUP_STEPS, Phases, Summary
+from copris_core.report.compared import Method, Table
+from copris_core.report.figure_inline import inline, variable
+from copris_core.report.figures import Picture
+from copris_core.report.headline import MOST_NAMED, cards, headline
+from copris_core.report.page_style import style
+from copris_core.report.page_template import FIGURE, PAGE
+from copris_core.report.panels import pens
 
-Show = Callable[[Summary], str]
-
-MEASURES: dict[str, Show] = {
-    "accuracy before": lambda x: show(x.accuracy.before, 3),
-    "accuracy after": lambda x: show(x.accuracy.after, 3),
-    "one standard error of it": lambda x: show(x.accuracy.stderr, 3),
-    "problems validated": lambda x: show_count(x.accuracy.n),
-    "training steps": lambda x: show_count(x.steps),
-    "optimizer updates": lambda x: show_count(x.optimizer_updates),
-    "wall time, whole run": lambda x: show_seconds(x.wall_s),
-    "samples finished": lambda x: show_count(x.samples),
-    "samples/s of generation": lambda x: show(x.samples_per_s, 1),
-    f"the same without the first {WARMUP_STEPS} steps": lambda x: show(x.samples_per_s_steady, 1),
-    "tokens generated": lambda x: show_count(x.generated_tokens),
-    "tokens trained on": lambda x: show_count(x.trained_tokens),
-    "in-flight limit N'": lambda x: show_count(x.concurrency),
-    "occupancy of the limit": lambda x: show(x.occupancy, 3),
-    "segments per trained sample": lambda x: show(x.segments_per_sample, 2),
-    "on-policy share of trained tokens": lambda x: show(x.on_policy_token_fraction, 2),
-    "largest |engine - trainer| log-prob": lambda x: show_gap(x.max_logprob_gap),
-    "mean |engine - trainer| log-prob": lambda x: show_gap(x.mean_logprob_gap),
-    "seed": lambda x: str(x.seed),
-    "revision": lambda x: (x.revision or UNKNOWN)[:12],
-}
-"""Rows of the first table."""
-
-SPEEDUP_NAMES = {
-    "samples_per_s": "samples/s of generation",
-    "samples_per_s_steady": f"the same without the first {WARMUP_STEPS} steps",
-    "tokens_per_s": "tokens/s of generation",
-    "generate_s": "generate phase",
-    "update_s": "update phase",
-    "steps_wall": "training step (equal steps)",
-    "samples_wall": "finished sample (equal samples)",
-    "wall": "whole run, per step",
-}
-"""Rows of the second table, by the keys of `ratios.SPEEDUPS`."""
+GLYPHS = {"o": "\u25cf", "s": "\u25a0", "D": "\u25c6", "^": "\u25b2", "v": "\u25bc", "P": "\u271a"}
+"""What stands in a card for the marker of the pictures."""
+DENSE_COLUMNS = 6
+"""With as many columns or more the intervals stand below their numbers."""
+MOST_NOTES = 12
+"""Sentences that are shown; more can be opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """The picture in the four versions among which the reader's screen picks."""
-
-    light_wide: bytes
-    """PNG for a wide light screen."""
-    light_tall: bytes
-    """PNG for a narrow light screen."""
-    dark_wide: bytes
-    """PNG for a wide dark screen."""
-    dark_tall: bytes
-    """PNG for a narrow dark screen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One table of the page."""
+class Part:
+    """One entry of the contents."""
 
     title: str
-    """Heading of the table."""
-    remark: str
-    """A sentence under the heading."""
-    rows: list[list[str]]
-    """Cells: the name of the row, then one cell a run."""
-    words: bool = False
-    """True when the cells are words, which may wrap, rather than numbers."""
+    """What it is called."""
+    anchor: str
+    """Where it is, as the id of an element."""
+    inner: tuple[Part, ...] = ()
+    """Entries below it."""
 
 
 def render_page(
-    summaries: Sequence[Summary],
+    methods: Sequence[Method],
     *,
-    configs: Sequence[Mapping[str, Any]],
-    images: Images,
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    figures: Sequence[Picture],
+    command: str | None = None,
 ) -> str:
-    """The page as text. ``configs`` holds each run's nested config, in the order of the runs.
+    """The page as text.
+
+    Args:
+        methods: the first is the baseline.
+        tables: shown in this order.
+        notes: plain sentences on what weakens the comparison, and what it means.
+        figures: the first stands at the top.
+        command: what makes this comparison; None puts it together from experiments and seeds.
 
     Raises:
-        ValueError: if there is no run, or not one config for each.
+        ValueError: there is no method.
     """
-    if not summaries or len(configs) != len(summaries):
-        raise ValueError(
-            f"{len(summaries)} runs and {len(configs)} configs: give at least one run, and one "
-            "config (it may be empty) for each"
-        )
+    if not methods:
+        raise ValueError("nothing to show: give at least one finished run")
     # Only the page needs the template engine.
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE)
-    names = labels(summaries)
-    return template.render(
-        names=names,
-        cards=_cards(names, summaries),
-        notes=notes(summaries),
-        sections=_sections(names, summaries, configs),
-        **{x.name: _data_url(getattr(images, x.name)) for x in fields(Images)},
+    engine = Environment(autoescape=True, undefined=StrictUndefined)
+    engine.filters["breakable"] = _breakable
+    figure = engine.from_string(FIGURE)
+
+    def drawn(picture: Picture) -> Markup:
+        """Our own drawing; every label in it was escaped when it was written."""
+        name = f"{picture.title}. {picture.remark}"
+        wide = Markup(inline(picture.svg, name="wide", title=name))
+        tall = Markup(inline(picture.svg_tall, name="tall", title=name))
+        texts = {"anchor": _anchor(picture), "title": picture.title, "remark": picture.remark}
+        return Markup(figure.render(wide=wide, tall=tall, **texts))
+
+    return engine.from_string(PAGE).render(
+        title=_title(methods),
+        style=Markup(style()),
+        headline=headline(methods),
+        cards=_cards(methods),
+        drawn=drawn,
+        first=figures[:1],
+        rest=figures[1:],
+        notes=notes[:MOST_NOTES],
+        more_notes=notes[MOST_NOTES:],
+        tables=[_shown(table, place) for place, table in enumerate(tables)],
+        parts=_parts(tables, figures),
+        again=_again(methods, command),
     )
 
 
-def config_differences(configs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Rows of dotted key and one value a config, for the keys that differ; hyphen where absent."""
-    flat = [dict(_flatten(config)) for config in configs]
-    keys = sorted(set().union(*flat))
-    rows = [[key, *(x.get(key, UNKNOWN) for x in flat)] for key in keys]
-    return [row for row in rows if len(set(row[1:])) > 1]
+def cell(text: str) -> tuple[str, str]:
+    """A number and the interval behind it, such as ``0.930`` and ``[0.901, 0.959]``."""
+    main, bracket, interval = text.partition(" [")
+    return (main, f"[{interval}") if bracket and text.endswith("]") else (text, "")
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            pairs += _flatten(value, f"{prefix}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, default=str)
-            pairs.append((f"{prefix}{key}", text))
-    return pairs
+def _title(methods: Sequence[Method]) -> str:
+    *most, last = [method.label for method in methods]
+    if len(most) >= MOST_NAMED:
+        return f"{most[0]} and {len(most)} others compared"
+    return f"{', '.join(most)} and {last} compared" if most else f"{last}: one method"
 
 
-def _cards(names: Sequence[str], summaries: Sequence[Summary]) -> list[dict[str, str]]:
-    """What a reader in a hurry wants of each run."""
-    cards = []
-    for name, run in zip(names, summaries, strict=True):
-        ratios = speedup(run, summaries[0])
-        cards.append(
-            {
-                "name": name,
-                "accuracy": show_accuracy(run.accuracy),
-                "rate": show_ratio(ratios["samples_per_s"]),
-                "step": show_ratio(ratios["steps_wall"]),
-            }
-        )
-    return cards
-
-
-def _sections(
-    names: Sequence[str], summaries: Sequence[Summary], configs: Sequence[Mapping[str, Any]]
-) -> list[Section]:
-    ratios = [speedup(run, summaries[0]) for run in summaries]
-    packages = sorted(set().union(*(x.packages for x in summaries)))
+def _cards(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    looks = pens(len(methods), dark=False)
     return [
-        Section(
-            title="Runs",
-            remark="A hyphen: not measured.",
-            rows=[[title, *(view(x) for x in summaries)] for title, view in MEASURES.items()],
-        ),
-        Section(
-            title=f"Times better than {names[0]}",
-            remark="Above 1 is faster, below 1 slower.",
-            rows=[
-                [title, *(show_ratio(x[key]) for x in ratios)]
-                for key, title in SPEEDUP_NAMES.items()
-            ],
-        ),
-        Section(
-            title="Seconds per training step",
-            remark="Means over the training steps.",
-            rows=[[x.name.replace("_", " "), *_phase(summaries, x.name)] for x in fields(Phases)],
-        ),
-        Section(
-            title="Config differences",
-            remark="Keys whose value is not the same in every run. A hyphen: absent.",
-            rows=config_differences(configs),
-            words=True,
-        ),
-        Section(
-            title="Packages",
-            remark="Versions at run time.",
-            rows=[[key, *(x.packages.get(key, UNKNOWN) for x in summaries)] for key in packages],
-        ),
+        asdict(card) | {"colour": variable(pen.colour), "marker": GLYPHS[pen.marker]}
+        for card, pen in zip(cards(methods), looks, strict=True)
     ]
 
 
-def _phase(summaries: Sequence[Summary], phase: str) -> list[str]:
-    return [show(per_step(getattr(x.phases, phase), x), 2) for x in summaries]
+def _shown(table: Table, place: int) -> dict[str, Any]:
+    """The table with its cells cut; a cell of words stays whole."""
+    rows = [[(x, "") if table.words else cell(x) for x in row] for row in table.rows]
+    look = "words" if table.words else "dense" if len(table.header) >= DENSE_COLUMNS else "plain"
+    return {**asdict(table), "rows": rows, "anchor": f"table-{place}", "look": look}
 
 
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _breakable(text: str) -> Any:
+    """The text, escaped, with places where a long name may be broken: behind dots and lines."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(text))  # what escaping writes holds neither dots nor lines
+    return Markup(safe.replace(".", ".<wbr>").replace("_", "_<wbr>"))
+
+
+def _parts(tables: Sequence[Table], figures: Sequence[Picture]) -> list[Part]:
+    pictures = [Part(title=each.title, anchor=_anchor(each)) for each in figures]
+    listed = [Part(title=x.title, anchor=f"table-{place}") for place, x in enumerate(tables)]
+    parts = [*pictures[:1], Part(title="In words", anchor="notes")]
+    if pictures[1:]:
+        inner = tuple(pictures[1:])
+        parts.append(Part(title="Pictures", anchor=inner[0].anchor, inner=inner))
+    if listed:
+        parts.append(Part(title="Tables", anchor=listed[0].anchor, inner=tuple(listed)))
+    return [*parts, Part(title="Do it again", anchor="again")]
+
+
+def _anchor(picture: Picture) -> str:
+    return f"figure-{picture.name}"
+
+
+def _again(methods: Sequence[Method], command: str | None) -> dict[str, str]:
+    if command is not None:
+        return {"remark": "The command of this comparison.", "command": command}
+    names = " ".join(dict.fromkeys(x.runs[0].summary.experiment for x in methods))
+    seeds = sorted({seed for method in methods for seed in method.seeds})
+    return {
+        "remark": "Trains these experiments with these seeds; settings of your own, such as those "
+        "under the differences of the config, go behind the names.",
+        "command": f"copris compare {names} --seeds {','.join(map(str, seeds))}",
+    }

@@ -1,30 +1,25 @@
-"""Run folders in, the whole report out: report.json, compare.png and report.html.
+"""Methods in, the whole report out: report.html, report.md, report.json and every picture.
 
 The one place of the room that ties its files together; refuses to compute or to draw.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from copris_core.report.compare import compare
-from copris_core.report.page import Images, render_page
-from copris_core.report.panels import Curves
-from copris_core.report.picture import draw
-from copris_core.report.ratios import labels
-from copris_core.report.run_folder import (
-    RunFolder,
-    read_config,
-    read_json,
-    read_metrics,
-    write_bytes,
-    write_json,
-    write_text,
-)
-from copris_core.report.summary import Summary
+from copris_core.report.compared import Method
+from copris_core.report.figures import Picture, draw_all
+from copris_core.report.markdown import render_markdown
+from copris_core.report.methods_notes import methods_notes
+from copris_core.report.methods_tables import tables
+from copris_core.report.page import render_page
+from copris_core.report.run_folder import write_bytes, write_json, write_text
+
+FIGURES = "figures"
+"""Folder of the pictures, below the report's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,51 +27,56 @@ class ReportPaths:
     """Where the report lies."""
 
     json: Path
-    """Summaries, ratios and notes for programs."""
-    picture: Path
-    """The four panels as PNG."""
+    """Everything for programs."""
+    text: Path
+    """The same to read in a terminal or on a code host, with the pictures linked."""
     page: Path
     """The self-contained page."""
+    picture: Path
+    """The first picture as PNG."""
 
 
 def write_report(
-    folders: Sequence[Path], out: Path, *, on_torn: Callable[[str], None] = warnings.warn
+    methods: Sequence[Method],
+    out: Path,
+    *,
+    failures: Sequence[str] = (),
+    command: str | None = None,
 ) -> ReportPaths:
-    """Compare finished runs, the first being the baseline, and write the report into ``out``.
+    """Write the report on ``methods``, the first being the baseline, into ``out``.
 
     Args:
-        folders: run folders with summary.json, metrics.jsonl and, if at hand, config.yaml.
+        methods: with their finished runs.
         out: folder of the report; made if missing.
-        on_torn: is told of a metrics line that a kill cut off.
+        failures: one line for each run that came to nothing.
+        command: what makes this comparison, where somebody typed it.
 
     Raises:
-        ValueError: if there is no run, or a file of one is missing or malformed; names it.
+        ValueError: if there is no method.
     """
-    runs = [RunFolder(path=path) for path in folders]
-    summaries = [Summary.from_json(read_json(run.summary_path)) for run in runs]
-    report = compare(summaries)
-    curves = [
-        Curves(label=label, summary=summary, rows=read_metrics(run.metrics_path, on_torn=on_torn))
-        for label, summary, run in zip(labels(summaries), summaries, runs, strict=True)
-    ]
-    images = _images(curves)
-    page = render_page(
-        summaries, configs=[read_config(run.config_path) for run in runs], images=images
-    )
-    out.mkdir(parents=True, exist_ok=True)
+    shown = tables(methods)
+    said = methods_notes(methods, failures=failures)
+    figures = draw_all(methods)
+    facts = {"command": command, "failures": list(failures)}
+    report = {**compare(methods, notes=said, tables=shown), **facts}
+    page = render_page(methods, tables=shown, notes=said, figures=figures, command=command)
     paths = ReportPaths(
-        json=out / "report.json", picture=out / "compare.png", page=out / "report.html"
+        json=out / "report.json",
+        text=out / "report.md",
+        page=out / "report.html",
+        picture=out / "compare.png",
     )
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
+    links = [(each.title, each.remark, _write_picture(each, out)) for each in figures]
+    write_bytes(paths.picture, figures[0].light_wide)
     write_json(paths.json, report)
-    write_bytes(paths.picture, images.light_wide)
+    write_text(paths.text, render_markdown(methods, tables=shown, notes=said, pictures=links))
     write_text(paths.page, page)
     return paths
 
 
-def _images(curves: Sequence[Curves]) -> Images:
-    return Images(
-        light_wide=draw(curves, theme="light", layout="wide"),
-        light_tall=draw(curves, theme="light", layout="tall"),
-        dark_wide=draw(curves, theme="dark", layout="wide"),
-        dark_tall=draw(curves, theme="dark", layout="tall"),
-    )
+def _write_picture(picture: Picture, out: Path) -> str:
+    """Write a picture as PNG and SVG; return the PNG's place, seen from ``out``."""
+    write_bytes(out / FIGURES / f"{picture.name}.png", picture.light_wide)
+    write_bytes(out / FIGURES / f"{picture.name}.svg", picture.svg)
+    return f"{FIGURES}/{picture.name}.png"

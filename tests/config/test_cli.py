@@ -7,7 +7,7 @@ import pytest
 
 from copris_core import cli
 from copris_core.tasks import TaskDataError
-from copris_core.verl_adapter.errors import ConfigError, TrainingError
+from copris_core.verl_adapter.errors import TrainingError
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
@@ -33,36 +33,6 @@ def test_an_unknown_command_is_one_line_and_exit_2(capsys):
     assert capsys.readouterr().err == (
         f"copris: unknown command trian: use {', '.join(cli.COMMANDS)}\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["grpo", "copris"], (["grpo", "copris"], [], Path("runs/compare"))),
-        (
-            ["--out", "here", "grpo", "seed=1", "cppo", "+a.b=c"],
-            (["grpo", "cppo"], ["seed=1", "+a.b=c"], Path("here")),
-        ),
-        (["grpo", "~a", "--out", "x=y"], (["grpo"], ["~a"], Path("x=y"))),
-    ],
-)
-def test_compare_tells_names_from_overrides(words, expected):
-    assert cli.split_compare(words) == expected
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["seed=1"], "name the experiments to compare: copris compare grpo copris cppo"),
-        (["grpo", "--out"], "--out needs a folder: --out runs/mine"),
-        (["grpo", "experiment=copris"], "experiment=copris: compare sets it for each run"),
-        (["grpo", "run.dir=x"], "run.dir=x: compare sets it for each run"),
-        (["grpo", "run.root=x"], "run.root=x: compare sets it for each run"),
-    ],
-)
-def test_compare_refuses_what_it_cannot_split(words, line):
-    with pytest.raises(ConfigError, match=f"^{line}"):
-        cli.split_compare(words)
 
 
 def test_a_users_error_is_one_line_on_stderr_and_exit_2(capsys):

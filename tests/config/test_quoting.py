@@ -24,19 +24,20 @@ def test_hydra_reads_back_the_same_folder(name):
 
 @pytest.mark.verl
 def test_compare_puts_its_runs_into_a_folder_of_any_name(tmp_path, monkeypatch):
+    from copris_core.cli_compare import split_compare
     from copris_core.verl_adapter import compare_runs, launch
     from copris_core.verl_adapter.errors import TrainingError
 
-    roots = []
+    folders = []
 
     def no_training(cfg, run):
-        roots.append(run.run_root)
+        folders.append(run.run_dir)
         raise TrainingError("stop here")
 
     monkeypatch.setattr(launch, "train", no_training)
     with pytest.raises(TrainingError):
-        compare_runs.compare(["grpo"], [], tmp_path / "two, three")
-    assert roots == [tmp_path / "two, three"]
+        compare_runs.compare(split_compare(["grpo", "--out", str(tmp_path / "two, three")]))
+    assert folders == [tmp_path / "two, three" / "grpo" / "seed_0"]
 
 
 @pytest.mark.verl

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from copris_core.report.compare import compare
+from copris_core.report.compare import VERSION, compare
 from copris_core.report.notes import notes
 from copris_core.report.ratios import SPEEDUPS, labels, speedup
 from copris_core.report.summary import Accuracy, Phases, Summary
+from tests.report.compare_house import method_of, run_of, settings_of
 
 Make = Callable[..., Summary]
 
@@ -35,14 +36,28 @@ def _said(runs: list[Summary]) -> str:
     return "\n".join(notes(runs))
 
 
-def test_the_report_has_its_three_parts_and_is_json(make_summary: Make) -> None:
-    runs = _pair(make_summary)
-    report = json.loads(json.dumps(compare(runs), allow_nan=False))
-    assert set(report) == {"runs", "speedup", "notes"}
-    assert [Summary.from_json(x) for x in report["runs"]] == runs
-    assert set(report["speedup"]) == {"grpo", "copris"}
-    assert set(report["speedup"]["copris"]) == set(SPEEDUPS)
-    assert set(report["speedup"]["grpo"].values()) == {1.0}
+def test_the_report_is_json_of_a_named_version_with_all_its_parts() -> None:
+    pruned = run_of(experiment="cppo", config=settings_of(pruning_rate=0.5))
+    methods = [method_of("grpo", run_of()), method_of("cppo", pruned)]
+    report = json.loads(json.dumps(compare(methods, notes=["x"], tables=[]), allow_nan=False))
+    assert report["version"] == VERSION
+    assert report["baseline"] == "grpo"
+    assert [x["label"] for x in report["methods"]] == ["grpo", "cppo"]
+    [run] = report["methods"][1]["runs"]
+    assert Summary.from_json(run["summary"]) == pruned.summary
+    assert set(run["speedup"]) == set(SPEEDUPS)
+    assert run["folder"] == "cppo/seed_0"
+    assert report["methods"][1]["pruning"]["kept"] == "4"
+    assert set(report["against"]) == {"cppo"}
+    assert report["against"]["cppo"]["steps_wall"]["estimate"] == pytest.approx(1.0)
+    assert set(report["equal"]) == {"updates", "trained", "tokens", "seconds", "prompts"}
+    assert report["equal"]["updates"]["amount"] == 8
+    point = report["equal"]["updates"]["methods"]["cppo"]["0"]
+    assert point["accuracy"] == pytest.approx(0.9)
+    assert point["spent"]["seconds"] == pytest.approx(40)
+    assert report["time_to_accuracy"]["accuracy"] == pytest.approx(0.9)
+    assert [x["label"] for x in report["fewer_updates"]] == ["cppo"]
+    assert report["notes"] == ["x"]
 
 
 def test_ratios_by_hand(make_summary: Make) -> None:
@@ -137,13 +152,6 @@ def test_a_wide_gap_is_said(make_summary: Make) -> None:
     assert "log-prob gap was not measured" in _said(_pair(make_summary, max_logprob_gap=None))
 
 
-def test_another_setting_is_said(make_summary: Make) -> None:
-    said = _said(_pair(make_summary, seed=3, revision="other", packages={"verl": "0.9.0"}))
-    assert "copris used seed 3, grpo seed 0." in said
-    assert "different revisions" in said
-    assert "different versions of ray, torch, verl, vllm." in said
-
-
 def test_nothing_is_made_up_where_nothing_was_measured(make_summary: Make) -> None:
     unknown = Phases(
         generate=None, old_log_prob=None, ref=None, update=None, weight_sync=None, other=None
@@ -158,7 +166,7 @@ def test_nothing_is_made_up_where_nothing_was_measured(make_summary: Make) -> No
         optimizer_updates=None,
         accuracy=Accuracy(before=None, after=None, n=None, stderr=None),
     )
-    ratios = compare(runs)["speedup"]["copris"]
+    ratios = speedup(runs[1], runs[0])
     assert {key for key, x in ratios.items() if x is not None} == {"wall", "samples_per_s_steady"}
     said = _said(runs)
     assert "copris and grpo can't be compared in wall time" in said
@@ -173,9 +181,8 @@ def test_runs_of_one_experiment_keep_names_of_their_own(make_summary: Make) -> N
     assert labels(seeds) == ["grpo seed 1", "grpo seed 2"]
     assert labels([*seeds, seeds[0]]) == ["grpo seed 1 #1", "grpo seed 2 #2", "grpo seed 1 #3"]
     assert labels([seeds[0], make_summary("cppo")]) == ["grpo", "cppo"]
-    assert len(compare([*seeds, seeds[0]])["speedup"]) == 3
 
 
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one run"):
-        compare([])
+        compare([], notes=[], tables=[])

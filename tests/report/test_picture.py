@@ -1,103 +1,119 @@
+"""How every picture looks: pens that are told apart, the right paper, a legend that fits."""
+
 import io
-from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from copris_core.report.panels import PANELS, Curves, in_flight, learning, pens, step_seconds
-from copris_core.report.picture import DOTS_PER_INCH, INK, SHAPES, Layout, Theme, draw
-from copris_core.report.run_folder import Row
-from copris_core.report.summary import Phases, Summary
-
-Make = Callable[..., Summary]
-MakeRows = Callable[..., list[Row]]
-
-PNG = b"\x89PNG\r\n\x1a\n"
-NO_PHASES = Phases(
-    generate=None, old_log_prob=None, ref=None, update=None, weight_sync=None, other=None
+from copris_core.report.compared import Method
+from copris_core.report.figure_sketch import (
+    LONGEST_LABEL,
+    TITLE_WIDTH,
+    WIDTH,
+    Look,
+    Sketch,
+    draw_sketch,
+    short,
+    stacked,
+    with_absent,
 )
+from copris_core.report.panels import pens
+from copris_core.report.picture import DOTS_PER_INCH, INK, Layout, Theme
+from tests.report.compare_house import method_of, run_of
+
+ODD = "__init__ $\\frac{1}$ <script>alert(1)</script> & 'x'"
 
 
-@pytest.fixture
-def make_curves(make_summary: Make, make_rows: MakeRows) -> Callable[..., list[Curves]]:
-    def make(*names: str) -> list[Curves]:
-        return [
-            Curves(label=x, summary=make_summary(x), rows=make_rows(x, num_steps=12)) for x in names
-        ]
+def _sketch(num_panels: int = 1, **changes: bool) -> Sketch:
+    def panel(axis: Axes, methods: list[Method], look: Look) -> None:
+        axis.plot([0, 1], [0, 1], color=look.pens[0].colour)
+        axis.set_title(methods[0].label[:40])
 
-    return make
-
-
-def _axis() -> Axes:
-    return Figure().subplots()
+    return Sketch(
+        name="test", title="A test", remark="None.", panels=(panel,) * num_panels, columns=2,
+        height=1.5, **changes,
+    )  # fmt: skip
 
 
-def _texts(axis: Axes) -> list[str]:
-    return [x.get_text() for x in axis.texts]
+def _draw(*labels: str, theme: Theme = "light", layout: Layout = "wide") -> bytes:
+    methods = [method_of(label, run_of()) for label in labels]
+    return draw_sketch(_sketch(), methods, theme=theme, layout=layout, form="png")
 
 
 @pytest.mark.parametrize(("theme", "layout"), [("light", "wide"), ("dark", "tall")])
-def test_the_picture_is_a_png_of_the_promised_size_and_paper(
-    make_curves: Callable[..., list[Curves]], theme: Theme, layout: Layout
-) -> None:
-    png = draw(make_curves("grpo", "copris"), theme=theme, layout=layout)
-    assert png.startswith(PNG)
+def test_a_picture_is_a_png_of_the_promised_width_and_paper(theme: Theme, layout: Layout) -> None:
+    png = _draw("grpo", theme=theme, layout=layout)
     pixels = imread(io.BytesIO(png))
-    wide, high = (int(x * DOTS_PER_INCH) for x in SHAPES[layout][1])
-    assert pixels.shape[:2] == (high, wide)
+    assert pixels.shape[1] == int(WIDTH[layout] * DOTS_PER_INCH)
     assert to_hex(pixels[0, 0]) == INK[theme][0]
 
 
-def test_a_run_that_measured_nothing_is_drawn_and_named(
-    make_curves: Callable[..., list[Curves]], make_summary: Make
-) -> None:
-    mute = Curves(label="mute", summary=make_summary(phases=NO_PHASES, steps=0), rows=[])
-    runs = [*make_curves("copris"), mute]
-    assert draw(runs).startswith(PNG)
-    for panel, name in zip(PANELS, ("mute", "mute", "not measured", "mute"), strict=True):
-        axis = _axis()
-        panel(axis, runs, pens(2, dark=False))
-        assert any("not measured" in x and name in x for x in _texts(axis))
+def test_panels_stand_beside_each_other_or_below() -> None:
+    methods = [method_of("grpo", run_of())]
+    heights = {}
+    for layout in ("wide", "tall"):
+        sketch = _sketch(3, has_legend=False)
+        png = draw_sketch(sketch, methods, theme="light", layout=layout, form="png")
+        heights[layout] = imread(io.BytesIO(png)).shape[0]
+    assert heights == {"wide": 2 * 1.5 * DOTS_PER_INCH, "tall": 3 * 1.5 * DOTS_PER_INCH}
 
 
-def test_the_method_without_a_limit_has_no_limit_line(
-    make_curves: Callable[..., list[Curves]],
-) -> None:
-    axis = _axis()
-    in_flight(axis, make_curves("grpo", "copris"), pens(2, dark=False))
-    dotted = [x for x in axis.lines if x.get_linestyle() == ":" and len(x.get_xdata()) > 0]
-    assert [set(x.get_ydata()) for x in dotted] == [{64}]
+def test_a_legend_of_many_rows_takes_no_room_from_the_panels() -> None:
+    sizes = [
+        imread(io.BytesIO(_draw(*labels, layout="tall"))).shape[0]
+        for labels in (["grpo"], ["a_method_with_a_long_name", "another_with_a_long_name"])
+    ]
+    assert sizes[1] - sizes[0] == pytest.approx(0.24 * DOTS_PER_INCH, abs=2)
 
 
-def test_accuracy_is_drawn_at_the_steps_it_was_measured(
-    make_curves: Callable[..., list[Curves]],
-) -> None:
-    axis = _axis()
-    learning(axis, make_curves("grpo"), pens(1, dark=False))
-    [line] = [x for x in axis.lines if x.get_label() == "grpo"]
-    assert list(line.get_xdata()) == [0, 10, 12]
+def test_a_label_is_text_whatever_it_holds() -> None:
+    methods = [method_of(ODD, run_of()), method_of("grpo", run_of())]
+    svg = draw_sketch(_sketch(), methods, theme="light", layout="wide", form="svg").decode()
+    assert "<script" not in svg
+    assert "&lt;script&gt;" in svg
+    assert "$\\frac{1}$" in svg
 
 
-def test_bars_add_up_to_the_seconds_of_a_mean_step(make_summary: Make) -> None:
-    phases = replace(NO_PHASES, generate=60.0, update=30.0, other=6.0)
-    run = Curves(label="grpo", summary=make_summary(phases=phases, steps=12), rows=[])
-    axis = _axis()
-    step_seconds(axis, [run], pens(1, dark=False))
-    assert [x.get_width() for x in axis.patches] == [5.0, 2.5, 0.5]
-    assert "8.0 s" in _texts(axis)
+def test_an_svg_is_the_same_every_time() -> None:
+    methods = [method_of("grpo", run_of())]
+    first, second = (
+        draw_sketch(_sketch(), methods, theme="light", layout="wide", form="svg") for _ in range(2)
+    )
+    assert first == second
 
 
-def test_six_runs_look_different_without_colour_too() -> None:
+def test_six_methods_look_different_without_colour_too() -> None:
     looks = pens(6, dark=False)
     assert len({x.marker for x in looks}) == len({x.line for x in looks}) == 6
     assert len({x.colour for x in looks}) == 6
     assert pens(7, dark=True)[6] == pens(7, dark=True)[0]
 
 
-def test_nothing_to_draw_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one run"):
-        draw([])
+def test_dark_pens_are_bright_and_light_pens_are_dark() -> None:
+    def brightness(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        return 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2]
+
+    for light, dark in zip(pens(6, dark=False), pens(6, dark=True), strict=True):
+        assert brightness(dark.colour) > brightness(light.colour)
+
+
+def test_long_labels_are_cut_and_underscores_kept_from_the_legend_rule() -> None:
+    assert short("grpo") == "grpo"
+    assert short("x" * 60) == "x" * (LONGEST_LABEL - 3) + "..."
+    assert short("_private") == " _private"
+
+
+def test_a_long_title_is_stacked_at_its_joints() -> None:
+    title = "copris_cppo_prorl_dapo: 5.78 s a step"
+    lines = stacked(title).split("\n")
+    assert max(map(len, lines)) <= TITLE_WIDTH
+    assert stacked("grpo: 1.72 s a step") == "grpo: 1.72 s a step"
+    assert lines == ["copris_cppo_prorl_dapo:", "5.78 s a step"]
+
+
+def test_who_has_no_line_is_named_under_the_scale() -> None:
+    assert with_absent("training step", []) == "training step"
+    assert with_absent("training step", ["a", "b"]) == "training step\nnot measured: a, b"
