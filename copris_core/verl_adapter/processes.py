@@ -29,10 +29,15 @@ KILL_WAIT_S = 20.0
 """How long killed processes may take to be gone; a process in the kernel dies when it returns."""
 
 
+def environment_with(mark: str) -> dict[str, str]:
+    """Variables of a process that carries ``mark``."""
+    return {MARK: mark, KEEPS_ENVIRONMENT: "1"}
+
+
 @contextlib.contextmanager
 def marked(mark: str) -> Iterator[None]:
     """Processes that are started inside carry ``mark``; this one does not."""
-    set_here = {MARK: mark, KEEPS_ENVIRONMENT: "1"}
+    set_here = environment_with(mark)
     before = {name: os.environ.get(name) for name in set_here}
     os.environ.update(set_here)
     try:

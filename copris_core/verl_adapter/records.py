@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import transfer_queue as tq
+from omegaconf import DictConfig
 from transfer_queue import KVBatchMeta
 
 from copris_core.controllers.reference_reset import ResetOrder
@@ -54,18 +55,38 @@ those of responses that older policies began."""
 class RunRecord:
     """Writes metrics.jsonl and the phase line of one run."""
 
-    def __init__(self, folder: Path, started_s: float) -> None:
-        """``started_s``: Unix time of the launch, from which ``time_s`` counts."""
+    def __init__(
+        self, folder: Path, started_s: float, *, facts: Mapping[str, float] | None = None
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            folder: the run folder.
+            started_s: Unix time of the launch, from which ``time_s`` counts.
+            facts: what every row says, so that a reader needs no other file.
+        """
         self._folder = RunFolder(path=folder)
         self._started_s = started_s
+        self._facts = facts or {}
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "RunRecord":
+        """The record of the run that verl's config is for."""
+        bound = config.correction.max_logprob_gap
+        facts = {"run/total_steps": config.trainer.total_training_steps}
+        facts |= {} if bound is None else {"run/max_logprob_gap": bound}
+        return cls(Path(config.run.dir), config.run.started_s, facts=facts)
 
     def phase(self, text: str, *, step: int | None = None) -> None:
         """Say in one line what the run is doing, and in which training step."""
         write_phase(self._folder.path, text, step=step)
 
-    def write(self, step: int, row: Mapping[str, float]) -> None:
-        """Append one row."""
-        self._folder.append_metrics({"step": step, "time_s": time.time() - self._started_s, **row})
+    def write(self, step: int, row: Mapping[str, float]) -> dict[str, float]:
+        """Append one row; return it as it was written, for verl's loggers."""
+        head = {"step": step, "time_s": time.time() - self._started_s, **self._facts}
+        whole = {**head, **row}
+        self._folder.append_metrics(whole)
+        return whole
 
     def note_reset(self, order: ResetOrder) -> None:
         """Append why the reference was reset; once, also if a resumed run does it again."""

@@ -35,6 +35,7 @@ ROWS: Final = ("metrics.jsonl", "trajectories.jsonl", "resets.jsonl")
 MAY_CHANGE: Final = (
     "run.",
     "ray_kwargs.",
+    "platform.ray_address",
     "data.train_files",
     "data.val_files",
     "actor_rollout_ref.rollout.router_config_path",

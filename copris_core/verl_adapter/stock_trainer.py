@@ -6,7 +6,6 @@ verl's, as released; see ``configs/strategy/verl_*.yaml``.
 
 import time
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,7 +13,6 @@ import torch
 import transfer_queue as tq
 from omegaconf import DictConfig
 from transfer_queue import KVBatchMeta
-from verl.plugin.platform import get_platform
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -65,16 +63,16 @@ class ObservedTrainer(PPOTrainer):
     def __init__(self, config: DictConfig) -> None:
         """Build verl's trainer."""
         super().__init__(config)
-        self.record = RunRecord(Path(config.run.dir), config.run.started_s)
+        self.record = RunRecord.of(config)
         self._begin_s = time.time()
         self._staleness: dict[str, float] = {}
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
         self.record.phase("loading the policy")
-        if get_platform().device_name == "cpu":
-            for role in self.role_worker_mapping:
-                self.role_worker_mapping[role] = ray.remote(CPUReadyWorker)
+        # On GPUs too: it meets the engine at the run's own socket, where the engine waits.
+        for role in self.role_worker_mapping:
+            self.role_worker_mapping[role] = ray.remote(CPUReadyWorker)
 
     def on_step_begin(self) -> None:
         """Note the time."""
@@ -106,7 +104,7 @@ class ObservedTrainer(PPOTrainer):
             **self._staleness,
             **phase_seconds(timing_raw),
         }
-        self.record.write(global_steps, row)
+        metrics.update(self.record.write(global_steps, row))
 
 
 @register_trainer("verl_sync")

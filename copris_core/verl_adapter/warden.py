@@ -3,7 +3,7 @@
 It reads from a pipe whose other end the driver alone holds, so that it wakes however the driver
 ends, a SIGKILL included. A run that has cleaned up after itself dismisses it.
 
-    python -m copris_core.verl_adapter.warden MARK RUN_FOLDER RAY_FOLDER
+    python -m copris_core.verl_adapter.warden MARK RUN_FOLDER RAY_FOLDER [ADDRESS]
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from typing import Final
 
 from copris_core.verl_adapter.failure import failure_of, read_failure, write_failure
 from copris_core.verl_adapter.processes import end_all, keep_logs
+from copris_core.verl_adapter.ray_address import sweep
 
 ENDING: Final = b"e"
 """The driver has begun to clean up."""
@@ -34,9 +35,25 @@ ORPHANS_S: Final = 5.0
 class Warden:
     """The driver's end of the pipe."""
 
-    def __init__(self, mark: str, run_folder: Path, ray_folder: Path, *, lock: int) -> None:
-        """Start the process. It holds ``lock``, a file descriptor, for as long as it runs."""
-        words = (mark, str(run_folder), str(ray_folder))
+    def __init__(
+        self,
+        mark: str,
+        run_folder: Path,
+        ray_folder: Path,
+        *,
+        lock: int,
+        address: str | None = None,
+    ) -> None:
+        """Start the process.
+
+        Args:
+            mark: of the run.
+            run_folder: where a killed driver's end is told.
+            ray_folder: of the run's own Ray cluster.
+            lock: a file descriptor that the process holds for as long as it runs.
+            address: of the Ray cluster that the run joined instead.
+        """
+        words = (mark, str(run_folder), str(ray_folder), *([address] if address else []))
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, *words],
             stdin=subprocess.PIPE,
@@ -58,7 +75,7 @@ class Warden:
         self._process.wait()
 
 
-def watch(mark: str, run_folder: Path, ray_folder: Path) -> None:
+def watch(mark: str, run_folder: Path, ray_folder: Path, address: str | None = None) -> None:
     """Wait for the driver to dismiss us; if it ends or stalls instead, clean up in its place."""
     began_s, word, timeout_s = time.time(), b"", None
     while word != DISMISSED:
@@ -67,6 +84,8 @@ def watch(mark: str, run_folder: Path, ray_folder: Path) -> None:
         if not word:
             was_killed = bool(readable) and previous != ENDING
             end_all(mark, grace_s=ORPHANS_S if was_killed else 0.0, since_s=began_s)
+            if address is not None:
+                sweep(address, mark, since_s=began_s)
             keep_logs(ray_folder, run_folder)
             if was_killed:
                 _leave_word(run_folder)
@@ -85,8 +104,8 @@ def main() -> None:
     """Run as a process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    mark, run_folder, ray_folder = sys.argv[1:]
-    watch(mark, Path(run_folder), Path(ray_folder))
+    mark, run_folder, ray_folder, *address = sys.argv[1:]
+    watch(mark, Path(run_folder), Path(ray_folder), *address)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def test_micro_batches_tile_a_mini_batch_and_mini_batches_the_trained_rows(
         ),
         (
             {"devices": 3},
-            "64 rows per mini-batch cannot be shared by platform.devices=3: change "
+            "64 rows per mini-batch cannot be shared by 3 ranks: change "
             "platform.devices, mini_batches or data.train_batch_size so that it divides",
         ),
         ({"mini_batches": 0}, "mini_batches=0: set it to 1 or more"),

@@ -16,20 +16,19 @@ from copris_core.verl_adapter.errors import ConfigError, TrainingError
 from copris_core.verl_adapter.losses import register_own_loss
 from copris_core.verl_adapter.own_method import Checked, OwnMethod, loss_of, own_method
 from copris_core.verl_adapter.trainer import methods_of
+from tests.docs.pages import python_blocks
 
 pytestmark = pytest.mark.verl
 
-DOC = Path(__file__).resolve().parents[2] / "docs" / "own_method.md"
 REWARDS = [0.0, 1.0, 0.5, 0.5, 1.0, 1.0, 1.0, 0.0]
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """The file that the guide shows."""
-    blocks = re.findall(r"```python\n(.*?)```", DOC.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 1
+    (code,) = python_blocks("docs/own_method.md")
     file = tmp_path / "my_method.py"
-    file.write_text(blocks[0])
+    file.write_text(code)
     return file
 
 

@@ -25,6 +25,24 @@ def test_a_trainer_has_a_name_of_ours_and_the_mode_that_verl_knows(mode) -> None
     assert isinstance(trainer, get_trainer_cls(mode))
 
 
+def test_its_workers_meet_our_engines_on_every_platform(monkeypatch) -> None:
+    """verl's own would wait for ever at another socket than the engine; seen on no GPU yet."""
+    from verl.plugin import platform
+
+    def build(self: Any) -> None:
+        self.role_worker_mapping = {"actor": "verl's own"}
+
+    cuda = SimpleNamespace(device_name="cuda")
+    monkeypatch.setattr(platform, "get_platform", lambda: cuda)
+    monkeypatch.setattr(stock_trainer, "get_platform", lambda: cuda, raising=False)
+    monkeypatch.setattr(stock_trainer.PPOTrainer, "_init_resource_pool_mgr", build)
+    trainer = object.__new__(stock_trainer.ObservedSyncTrainer)
+    trainer.record = SimpleNamespace(phase=lambda text: None)
+    trainer._init_resource_pool_mgr()
+    (worker,) = trainer.role_worker_mapping.values()
+    assert worker.__ray_metadata__.modified_class.__name__ == "CPUReadyWorker"
+
+
 def test_every_visit_to_an_engine_is_noted_with_its_policy_version(monkeypatch) -> None:
     """verl's asynchronous client goes on after an abort; each response is its own task."""
     visits = {"a": [([1, 2], "aborted", 3), ([4], "completed", 4)], "b": [([5], "completed", 3)]}
