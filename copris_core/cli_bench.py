@@ -22,7 +22,7 @@ stays as it is. Exit code 1 when a cell failed.
   --methods      sync_released, sync, colocate_async_released, colocate_async, sync_tuned,
                  naive_partial, oversample, copris, copris_adaptive; copris@48 sets N',
                  copris+cppo prunes as well
-  --workloads    days, longtail, uniform, longtail-heavy
+  --workloads    days, longtail, uniform, longtail-heavy; longtail-8k for GPUs
   --batches      prompts x responses of a training step
   --rounds       runs of each method; medians and ranges are over them
   --steps        training steps of a run; the first --warmup-steps do not count

@@ -75,7 +75,7 @@ class CPPO:
 
     def on_batch_sampled(self, batch: SampledBatch) -> Selection:
         """Compute advantages over the full groups, keep the rows that matter most."""
-        group_B = group_ids(batch.uids)
+        group_B = group_ids(batch.uids).to(batch.reward_B.device)
         adv_B = group_advantages(batch.reward_B, group_B, normalise_by_std=self.normalise_by_std)
         rows = kept_completions(
             adv_B, group_B, batch.keys, config=self.config, seed=self.seed + batch.step

@@ -22,13 +22,21 @@ CELLS = [
 ]
 
 
+ON_GPUS = {"longtail-8k": ("platform=gpu", "platform.devices=1", "policy=r1_1p5b")}
+"""The packaged model has room for 4096 tokens."""
+
+
 @pytest.mark.verl
 @pytest.mark.parametrize(("method", "workload"), CELLS)
 def test_every_cell_is_a_run_that_passes_the_check(entered, method, workload):
     from copris_core.verl_adapter.check import check
 
     cfg, run = entered(
-        *WORKLOADS[workload], *method_overrides(method), *batch_overrides(4, 8), *EVERY_RUN
+        *WORKLOADS[workload],
+        *method_overrides(method),
+        *batch_overrides(4, 8),
+        *EVERY_RUN,
+        *ON_GPUS.get(workload, ()),
     )
     assert check(run, cfg)
     assert (run.plan.prompts, run.plan.group_size, run.engine_log) == (4, 8, True)
