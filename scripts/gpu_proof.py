@@ -112,7 +112,8 @@ class Proof:
             yield self._bench("bench-3", "longtail-8k", "16x8", "colocate_async,oversample")
 
     def _bench(self, name: str, workload: str, batch: str, methods: str) -> Stage:
-        steps = ("--rounds", "1", "--steps", "6" if not self.small else "4")
+        # Two warm up; the other four tell the planner the three costs of an update.
+        steps = ("--rounds", "1", "--steps", "6")
         warm_up = ("--warmup-steps", "2", "--cell-limit", "600")
         what = ("--workloads", workload, "--batches", batch, "--methods", methods)
         words = ("-m", "copris_core.cli", "bench", *what, *steps, *warm_up)

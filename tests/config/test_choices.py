@@ -54,6 +54,7 @@ def _run(**changes: object) -> RunConfig:
         "group_filter": None,
         "shaping": None,
         "prolonged": PLAIN,
+        "method": None,
         "task": TaskChoice(name="days", options={}),
         "policy": PolicyChoice(name="hf", path=Path("model")),
         "platform": PlatformChoice(name="cpu", devices=1),
