@@ -17,7 +17,7 @@ from copris_core.evaluation.sample_grid import grids_by_task
 from copris_core.report.eval_markdown import eval_markdown
 from copris_core.report.eval_page import render_eval
 from copris_core.report.eval_page_data import MAX_BYTES, page_data
-from copris_core.report.run_folder import write_json, write_text
+from copris_core.report.run_folder import read_lines, write_json, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +42,7 @@ def read_samples(path: Path, *, on_torn: Callable[[str], None] = warnings.warn) 
     """
     if not path.is_file():
         raise ValueError(f"no samples at {path}: run copris eval first, or name its folder")
-    *whole, tail = path.read_bytes().split(b"\n")
-    samples = [_parse(line, where=f"{path} line {i}") for i, line in enumerate(whole, start=1)]
-    if not tail:
-        return samples
-    try:
-        samples.append(_parse(tail, where="tail"))
-    except ValueError:
-        on_torn(f"{path} line {len(whole) + 1} was cut off by a kill and is left out")
-    return samples
+    return read_lines(path, _parse, on_torn=on_torn)
 
 
 def write_eval(

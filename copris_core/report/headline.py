@@ -105,7 +105,12 @@ def _accuracy_sentence(base: Method, others: Sequence[Method]) -> str:
         f"(95% interval {gap.low:+.3f} to {gap.high:+.3f})"
         for label, gap in told.items()
     ]
-    return f"In held-out accuracy, against {_accuracy_of(base)}: {_list(parts)}."
+    caution = (
+        " One seed: the intervals are of the validation rows alone, another seed may end elsewhere."
+        if len(base.runs) == 1
+        else ""
+    )
+    return f"In held-out accuracy, against {_accuracy_of(base)}: {_list(parts)}.{caution}"
 
 
 def _list(parts: Sequence[str]) -> str:

@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, Protocol, SupportsFloat, TypeVar
 
 Row = dict[str, float | None]
 """One line of metrics.jsonl. ``step`` is an int; null stands for a number that was NaN or inf."""
 
 REQUIRED_KEYS = ("step", "time_s")
+
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +88,31 @@ def read_metrics(path: Path, *, on_torn: Callable[[str], None] = warnings.warn) 
     """
     if not path.is_file():
         raise ValueError(f"no metrics at {path}: give the folder of a run that has started")
+    return read_lines(path, _parse, on_torn=on_torn)
+
+
+class LineParser(Protocol[T_co]):
+    """Reads one line."""
+
+    def __call__(self, line: bytes, *, where: str) -> T_co:
+        """What the line says; ``where`` names it in a ValueError."""
+        ...
+
+
+def read_lines(
+    path: Path, parse: LineParser[T_co], *, on_torn: Callable[[str], None]
+) -> list[T_co]:
+    """Read a file of lines. A last one torn by a kill is left out and told to ``on_torn``.
+
+    Raises:
+        ValueError: if any other line is malformed; names the line.
+    """
     *whole, tail = path.read_bytes().split(b"\n")
-    rows = [_parse(line, where=f"{path} line {i}") for i, line in enumerate(whole, start=1)]
+    rows = [parse(line, where=f"{path} line {i}") for i, line in enumerate(whole, start=1)]
     if not tail:
         return rows
     try:
-        rows.append(_parse(tail, where="tail"))
+        rows.append(parse(tail, where="tail"))
     except ValueError:
         on_torn(f"{path} line {len(whole) + 1} was cut off by a kill and is left out")
     return rows

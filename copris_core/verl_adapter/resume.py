@@ -24,6 +24,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from copris_core.checkpoint.seal import discard_unsealed, newest_sealed, step_of
+from copris_core.report.config_leaves import PLACES
 from copris_core.report.run_folder import read_config
 from copris_core.verl_adapter.errors import ConfigError
 from copris_core.verl_adapter.failure import CHECKPOINTS, FAILURE_FILE
@@ -33,25 +34,10 @@ ROWS: Final = ("metrics.jsonl", "trajectories.jsonl", "resets.jsonl")
 """Files of the run folder with a row, or several, for each step."""
 
 MAY_CHANGE: Final = (
-    "run.",
-    "ray_kwargs.",
+    *PLACES,
     "platform.ray_address",
-    "data.train_files",
-    "data.val_files",
-    "actor_rollout_ref.rollout.router_config_path",
-    "trainer.default_local_dir",
-    "trainer.validation_data_dir",
-    "trainer.rollout_data_dir",
-    "trainer.logger",
-    "trainer.max_actor_ckpt_to_keep",
-    "trainer.max_critic_ckpt_to_keep",
-    "trainer.resume_from_path",
-    "trainer.resume_mode",
-    "trainer.save_freq",
     "trainer.test_freq",
-    "trainer.total_epochs",
     "trainer.total_training_steps",
-    "trainer.val_before_train",
 )
 """Keys, and beginnings of keys, that say where a run lies, how long it is and what it tells; every
 other one says what is trained, and a run goes on with it unchanged."""

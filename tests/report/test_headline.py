@@ -82,6 +82,14 @@ def test_a_clear_loss_of_accuracy_is_said_loudly() -> None:
     )
     assert "against grpo (0.900): copris ended LOWER by 0.400 (95% interval -0.4" in said
     assert "cppo ended" not in said
+    assert "One seed: the intervals are of the validation rows alone" in said
+
+
+def test_the_caution_of_one_seed_is_not_given_over_several() -> None:
+    ends = [0.9, 0.92, 0.91], [0.5, 0.55, 0.52]
+    said = _said(*(_paced(x, 1.0, 1.0, 1.0, ends=e) for x, e in zip("ab", ends, strict=True)))
+    assert "ended LOWER" in said
+    assert "One seed" not in said
 
 
 def test_seeds_that_agree_exactly_are_no_proof() -> None:
