@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from copris_core.own_code import load_class, whole_reference
+from copris_core.tasks.answers import final_answer
 from copris_core.tasks.row_checks import first_shared_prompt, row_complaint
 from copris_core.tasks.task import Row, Split, Task, TaskDataError, Verdict
 
@@ -46,7 +47,7 @@ class CustomTask:
         Raises:
             TaskDataError: a row is malformed, or its prompt is also validated on.
         """
-        rows = self._rows("train")
+        rows = self._rows("train", "train_rows")
         shared = first_shared_prompt(rows, self._held_out)
         if shared is not None:
             raise TaskDataError(
@@ -81,6 +82,23 @@ class CustomTask:
         ask = getattr(self._task, "reference_answer", None)
         return None if ask is None else cast("str | None", ask(row))
 
+    def answer(self, text: str) -> str | None:
+        """What a response answers, for a vote; as other tasks read it where the class does not."""
+        ask = getattr(self._task, "answer", final_answer)
+        return cast("str | None", ask(text))
+
+    def test_rows(self) -> list[Row]:
+        """Rows to report on; those of validation where the class has no others.
+
+        Raises:
+            TaskDataError: a row is malformed.
+        """
+        return (
+            self._rows("test", "test_rows")
+            if hasattr(self._task, "test_rows")
+            else self.validation_rows()
+        )
+
     @functools.cached_property
     def _class(self) -> type[Any]:
         return load_class(self.name, key=KEY, needed=NEEDED, guide="docs/tasks.md")
@@ -91,10 +109,9 @@ class CustomTask:
 
     @functools.cached_property
     def _held_out(self) -> list[Row]:
-        return self._rows("test")
+        return self._rows("test", "validation_rows")
 
-    def _rows(self, split: Split) -> list[Row]:
-        method = "train_rows" if split == "train" else "validation_rows"
+    def _rows(self, split: Split, method: str) -> list[Row]:
         rows = getattr(self._task, method)()
         if not isinstance(rows, list) or not rows:
             raise TaskDataError(f"{self.name}: {method} gave {rows!r}: return a list of rows")

@@ -184,3 +184,16 @@ time.sleep(0.05)
         verdicts = list(threads.map(lambda _: task_for(reference).score("yes", "1"), range(8)))
     assert {each.score for each in verdicts} == {1.0}
     assert (tmp_path / "loaded").read_text() == "x"
+
+
+def test_a_class_may_say_what_a_response_answers_and_bring_a_test_set(tmp_path):
+    silent = CustomTask(cls=write(tmp_path, CLASS, "silent.py"))
+    assert silent.answer("it is #### 7") == "7"
+    assert silent.test_rows() == silent.validation_rows()
+    more = (
+        "    def answer(self, text): return text.upper()\n"
+        "    def test_rows(self): return [row('T', split='test'), row('U', split='test')]\n"
+    )
+    told = CustomTask(cls=write(tmp_path, CLASS + more, "told.py"))
+    assert told.answer("seven") == "SEVEN"
+    assert [each.prompt[0].content for each in told.test_rows()] == ["T", "U"]
