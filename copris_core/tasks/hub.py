@@ -8,8 +8,6 @@ rows look like.
 import functools
 import os
 import sys
-import urllib.error
-import urllib.request
 from typing import Final
 
 from copris_core.tasks.task import HubUnreachable, TaskDataError
@@ -52,6 +50,9 @@ def unread(hub_id: str, error: Exception, *, mend: str) -> TaskDataError:
 @functools.cache
 def _answers(address: str) -> bool:
     """Ask once a process; an HTTP error is an answer too, and proxies are honoured."""
+    import urllib.error  # with the network's libraries, which a worker that judges never needs
+    import urllib.request
+
     try:
         asked = urllib.request.Request(address, method="HEAD")
         with urllib.request.urlopen(asked, timeout=ANSWER_S):
