@@ -19,6 +19,7 @@ import pytest
 
 from copris_core import cli
 from tests.docs.pages import PAGES, ROOT, Command, commands, python_blocks
+from tests.report.compare_house import run_of
 from tests.simulator.synthetic_run import model_config, write_run
 
 pytestmark = pytest.mark.verl
@@ -53,6 +54,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _tell_lengths(place / "runs" / name / "metrics.jsonl")
     shutil.copytree(ROOT / "tests" / "data" / "run_prorl", place / "runs" / "mine")
     shutil.copytree(place / "runs" / "mine", place / "RUN")
+    for name in ("grpo", "cppo"):
+        _write_finished(place / "runs" / "compared" / name / "seed_0", name)
     (place / "FOLDER").mkdir()
     (place / "FOLDER" / "config.json").write_text(json.dumps(MODEL))
     for name, page in (("my_tasks.py", "docs/tasks.md"), ("my_method.py", "docs/own_method.md")):
@@ -62,6 +65,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     _write_parquet(place)
     return place
+
+
+def _write_finished(folder: Path, experiment: str) -> None:
+    run = run_of(experiment=experiment)
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in run.rows))
+    (folder / "summary.json").write_text(json.dumps(run.summary.to_json()))
+    (folder / "config.yaml").write_text(json.dumps(run.config))
 
 
 def _tell_lengths(metrics: Path) -> None:
@@ -87,10 +98,12 @@ def checked(words: tuple[str, ...]) -> int:
 
 
 def compared(words: tuple[str, ...]) -> int:
-    """Each experiment of a comparison, checked; folders are there already or made by others."""
+    """Each experiment of a comparison, checked; a comparison of finished runs alone is made."""
     from copris_core.cli_compare import split_compare
 
     asked = split_compare(words)
+    if not asked.entries:
+        return cli.main(["compare", *words])
     codes = [
         checked((f"experiment={entry.name}", *entry.overrides, *asked.overrides))
         for entry in asked.entries
