@@ -143,7 +143,7 @@ main() {
     stage "copris itself" pip_install --no-build-isolation --editable .
     stage "first import of the stack" "$VENV/bin/python" -c "import ray, torch, verl, vllm"
     fingerprint >"$STAMP"
-    printf 'environment: %s is ready\n' "$VENV"
+    printf 'environment: %s is ready; source %s/bin/activate puts copris on the PATH\n' "$VENV" "$VENV"
 }
 
 trap '[[ -z $installer ]] || kill -- "-$installer" 2>/dev/null' EXIT

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from copris_core.evaluation.intervals import rate_difference
 from copris_core.report.ratios import labels, per_second, per_step, ratio, speedup
-from copris_core.report.summary import Summary
+from copris_core.report.summary import WARMUP_STEPS, Summary
 
 MAX_LOGPROB_GAP = 1e-4
 """Above this the engine and the trainer do not compute one policy, and ratios are not to trust."""
@@ -59,11 +59,16 @@ def _wall_sentence(name: str, base: str, ratios: dict[str, float | None]) -> str
 
 
 def _rate_sentence(name: str, base: str, ratios: dict[str, float | None]) -> str:
-    times = ratios["samples_per_s"]
+    """Without the first steps where that is known: the first run to be trained warms up for all."""
+    whole, steady = ratios["samples_per_s"], ratios["samples_per_s_steady"]
+    times = whole if steady is None or whole is None else steady
     if times is None:
         return f"{name} and {base} can't be compared in samples per second: not both were measured."
     amount = _word(times, less="FEWER", same="about as many", more="more")
-    return f"{name} finished {amount} samples per second of generation: {times:.2f}x {base}'s."
+    numbers = f"{times:.2f}x {base}'s"
+    if steady is not None and whole is not None:
+        numbers += f" without the first {WARMUP_STEPS} steps, {whole:.2f}x with them"
+    return f"{name} finished {amount} samples per second of generation: {numbers}."
 
 
 def _work_notes(

@@ -41,6 +41,11 @@ CAUSES: Final = (
         "out of memory",
         "lower actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu, or free some memory",
     ),
+    (
+        r"EADDRINUSE|[Aa]ddress already in use",
+        "another process took a port that was free a moment ago",
+        "nothing is to be mended",
+    ),
     (r"EngineDeadError|EngineCore encountered an issue", "an engine process died", ""),
 )
 """(pattern in what Ray tells, what it means, what the user must do first), the first match wins."""

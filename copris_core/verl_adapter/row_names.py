@@ -12,5 +12,6 @@ def response_of(row: str) -> ResponseKey:
 
 
 def lengths_of(batch: KVBatchMeta) -> dict[str, int]:
-    """Response tokens of each row by its name."""
-    return {key: tag["response_len"] for key, tag in zip(batch.keys, batch.tags, strict=True)}
+    """Response tokens of each row by its name; rows that verl made up to fill a batch are none."""
+    rows = zip(batch.keys, batch.tags, strict=True)
+    return {key: tag["response_len"] for key, tag in rows if not tag.get("is_padding", False)}

@@ -90,8 +90,17 @@ def test_ratios_by_hand(make_summary: Make) -> None:
     )
 
 
+def test_a_rate_is_judged_without_the_first_steps_in_which_the_first_run_warms_up_for_all(
+    make_summary: Make,
+) -> None:
+    said = _said(_pair(make_summary, samples_per_s=13.0, samples_per_s_steady=7.0))
+    assert "finished FEWER samples per second of generation: 0.70x grpo's without" in said
+    assert "without the first 2 steps, 1.30x with them." in said
+
+
 def test_a_slower_method_is_called_slower(make_summary: Make) -> None:
-    runs = _pair(make_summary, wall_s=215.0, phases=replace(PHASES, other=60), samples_per_s=9.0)
+    rates = {"samples_per_s": 9.0, "samples_per_s_steady": None}
+    runs = _pair(make_summary, wall_s=215.0, phases=replace(PHASES, other=60), **rates)
     said = _said(runs)
     assert "copris was SLOWER than grpo in wall time: 0.89x per training step, 0.93x" in said
     assert "copris finished FEWER samples per second of generation: 0.90x grpo's." in said

@@ -3,6 +3,7 @@
 import pytest
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 
+from copris_core.verl_adapter.row_names import lengths_of
 from copris_core.verl_adapter.trainer import SyncTrainer
 from tests.verl_adapter.local_queue import LocalQueue
 
@@ -21,3 +22,4 @@ def test_a_made_up_row_of_one_token_has_one_advantage(monkeypatch: pytest.Monkey
     assert {len(row[name]) for name in ("advantages", "returns", "responses")} == {1}
     assert float(row["advantages"].sum()) == 0
     assert all(queue.rows["train"][key]["advantages"].tolist() == [0.5] * 3 for key in real)
+    assert list(lengths_of(batch)) == real  # what the ledger is told to have been trained
