@@ -61,7 +61,8 @@ def load_class(reference: str, *, key: str, needed: Collection[str], guide: str)
     module = _module(place, key)
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
-        classes = [known for known, value in vars(module).items() if isinstance(value, type)]
+        own = (x for x in vars(module).values() if getattr(x, "__module__", "") == module.__name__)
+        classes = [value.__name__ for value in own if isinstance(value, type)]
         raise ValueError(f"{key}: {place} has no class {name}: {nearest(name, classes)}")
     lacking = [method for method in needed if not callable(getattr(kind, method, None))]
     if lacking:

@@ -70,7 +70,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    yield number, json.loads(line)
+                    yield number, json.loads(line.strip())
                 except ValueError as error:  # bad JSON or bad UTF-8
                     raise TaskDataError(f"{file}:{number}: not JSON ({error}); {MEND}") from error
 

@@ -9,8 +9,10 @@ process finds the verifier from the row alone. This file refuses to know what th
 
 import dataclasses
 import functools
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, cast
 
 from copris_core.own_code import load_class, whole_reference
@@ -111,8 +113,21 @@ class CustomTask:
     def _held_out(self) -> list[Row]:
         return self._rows("test", "validation_rows")
 
+    def _asked(self, method: str) -> Any:
+        try:
+            return getattr(self._task, method)()
+        except TaskDataError:
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = (str(error) or repr(error)).partition("\n")[0]
+            raise TaskDataError(
+                f"{self.name}: {method} failed in {Path(where.filename).name}:{where.lineno} "
+                f"({type(error).__name__}: {told}): mend it"
+            ) from error
+
     def _rows(self, split: Split, method: str) -> list[Row]:
-        rows = getattr(self._task, method)()
+        rows = self._asked(method)
         if not isinstance(rows, list) or not rows:
             raise TaskDataError(f"{self.name}: {method} gave {rows!r}: return a list of rows")
         for place, row in enumerate(rows):

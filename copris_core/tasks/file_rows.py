@@ -63,7 +63,7 @@ def _jsonl_objects(file: Path) -> Iterator[tuple[str, Any]]:
             if not line.strip():
                 continue
             try:
-                yield f"{file}:{number}", json.loads(line)
+                yield f"{file}:{number}", json.loads(line.strip())
             except (ValueError, RecursionError) as error:  # bad JSON, UTF-8 or depth
                 raise TaskDataError(f"{file}:{number}: not JSON ({error}); mend it") from error
 

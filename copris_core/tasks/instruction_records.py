@@ -82,7 +82,7 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, int, Any]]:
                 continue
             place = f"{file}:{number}"
             try:
-                yield place, number, json.loads(line)
+                yield place, number, json.loads(line.strip())
             except (ValueError, RecursionError) as error:  # bad JSON or bad UTF-8
                 raise TaskDataError(f"{place}: not JSON ({error}); {MEND}") from error
 

@@ -77,7 +77,7 @@ def _jsonl_rows(file: Path, mend: str) -> Iterator[tuple[str, int, Any]]:
                 continue
             place = f"{file}:{number}"
             try:
-                yield place, number, json.loads(line)
+                yield place, number, json.loads(line.strip())
             except ValueError as error:  # bad JSON or bad UTF-8
                 raise TaskDataError(f"{place}: not JSON ({error}); {mend}") from error
 

@@ -29,6 +29,7 @@ from copris_core.verl_adapter.prolonged_check import (
 )
 from copris_core.verl_adapter.reading import optional, text
 
+CUSTOM: Final = "custom"
 ROLLOUT: Final = "actor_rollout_ref.rollout"
 ACTOR: Final = "actor_rollout_ref.actor"
 NOTE: Final = "[yellow]note[/yellow]           "
@@ -88,7 +89,27 @@ def _rows_line(run: RunConfig) -> tuple[str, list[str]]:
             f"task={run.task.name} has {len(train_rows)} training rows, fewer than the "
             f"{run.plan.prompts} prompts of a step: lower data.train_batch_size or add rows"
         )
-    return f"rows           {len(train_rows)} training, {len(validation_rows)} validation", []
+    _refuse_broken_verifier(run.task, train_rows)
+    line = f"rows           {len(train_rows)} training, {len(validation_rows)} validation"
+    if len(validation_rows) < len(train_rows):
+        return line, []
+    return line, [
+        "no fewer rows are held out than are trained on: lower task.val_rows, or set task.val_path"
+    ]
+
+
+def _refuse_broken_verifier(choice: TaskChoice, rows: list[Row]) -> None:
+    """A user's own verifier is asked once here, rather than after the stack has started."""
+    if choice.name != CUSTOM:
+        return
+    try:
+        get_task(choice.name, **choice.options).score("", rows[0].ground_truth)
+    except Exception as error:  # whatever the user's own code raises
+        told = (str(error) or repr(error)).partition("\n")[0]
+        raise ConfigError(
+            f"task.cls={choice.options['cls']}: score('', ...) failed ({type(error).__name__}: "
+            f"{told}): it must judge any text, with Verdict(score=0..1, reason=...)"
+        ) from error
 
 
 def _rows(choice: TaskChoice) -> tuple[list[Row], list[Row]]:
@@ -161,11 +182,17 @@ def _choices(run: RunConfig) -> Iterator[str]:
     )
 
 
+def _trained(run: RunConfig) -> str:
+    if run.method is not None and run.method.chooses_rows:
+        return "your method chooses those that are trained on"
+    return f"{run.plan.trained_rows} are trained on"
+
+
 def _arithmetic(run: RunConfig) -> Iterator[str]:
     plan = run.plan
     yield (
         f"each step      {plan.prompts} prompts x {plan.group_size} = {plan.samples} samples, "
-        f"of which {plan.trained_rows} are trained on"
+        f"of which {_trained(run)}"
     )
     yield (
         f"               {plan.mini_batches} mini-batches of {plan.rows_per_mini_batch} rows "

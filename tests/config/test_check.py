@@ -213,6 +213,28 @@ def test_a_custom_task_is_found_by_its_file(entered, tmp_path):
     assert "Echo" in refusal
 
 
+def test_a_verifier_that_cannot_judge_is_found_before_the_stack_starts(entered, tmp_path):
+    verdict = 'Verdict(score=float(text == ground_truth), reason="echo")'
+    (tmp_path / "mine.py").write_text(CUSTOM.replace(verdict, "float(text == ground_truth)"))
+    refusal = _refusal(entered, "task=custom", f"task.cls={tmp_path}/mine.py:Echo")
+    assert "score('', ...) failed" in refusal
+    assert "\n" not in refusal
+
+
+def test_a_validation_as_large_as_the_training_is_noted(entered):
+    note = "no fewer rows are held out than are trained on"
+    assert any(note in line for line in _lines(entered, "task.rows=100", "task.val_rows=100"))
+    assert not any(note in line for line in _lines(entered, "task.rows=100", "task.val_rows=99"))
+
+
+def test_a_method_of_ones_own_is_said_to_choose_the_rows(entered, tmp_path):
+    file = tmp_path / "m.py"
+    file.write_text("class A:\n    def on_batch_sampled(self, batch): ...\n")
+    lines = _lines(entered, f"method.cls={file}:A")
+    assert any("of which your method chooses those that are trained on" in line for line in lines)
+    assert any(line.strip() == f"rows by {file}:A" for line in lines)
+
+
 CUSTOM = """
 from copris_core.tasks import Message, Row, Verdict
 

@@ -120,7 +120,7 @@ def adaptive(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "experiment=copris",
         *SMALL,
         f"method.cls={method}:MaxVarianceCispo",
-        "+method.settings.keep=4",
+        "+method.settings.keep=5",  # verl makes rows up to fill the mini-batch
         "strategy.limit=adaptive",
         "strategy.resume_kv=keep",
         "mini_batches=1",  # the error is measured before the first optimizer step

@@ -102,11 +102,19 @@ def _has_error(row: dict) -> bool:
 
 
 def test_the_method_of_the_guide_chooses_the_rows_and_brings_the_loss(adaptive: Finished) -> None:
-    assert {row["mine/kept"] for row in adaptive.steps} == {0.5}
-    assert {row["samples/trained"] for row in adaptive.steps} == {16}
+    assert {row["mine/kept"] for row in adaptive.steps} == {5 / 8}
+    assert {row["samples/trained"] for row in adaptive.steps} == {20}
     pruned = [fact for fact in _ledger(adaptive) if fact["event"] == "pruned"]
     assert {fact["reason"] for fact in pruned} == {"max_variance"}
-    assert len(pruned) == 16 * len(adaptive.steps)
+    assert len(pruned) == 12 * len(adaptive.steps)
+
+
+def test_rows_that_verl_makes_up_are_in_no_book(
+    adaptive: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    books = _audit(adaptive, capsys)
+    assert (books["lost"], books["duplicated"]) == ({}, {})
+    assert books["responses"]["trained"] == 20 * len(adaptive.steps)
 
 
 def test_engines_and_trainer_that_disagree_end_the_run_in_one_line(refused_gap: Finished) -> None:

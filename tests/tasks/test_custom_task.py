@@ -197,3 +197,12 @@ def test_a_class_may_say_what_a_response_answers_and_bring_a_test_set(tmp_path):
     told = CustomTask(cls=write(tmp_path, CLASS + more, "told.py"))
     assert told.answer("seven") == "SEVEN"
     assert [each.prompt[0].content for each in told.test_rows()] == ["T", "U"]
+
+
+def test_code_that_fails_is_told_in_one_line_with_its_place(tmp_path):
+    broken = CLASS.replace('return [row("V", split="test")]', "return [1 / 0]")
+    task = CustomTask(cls=write(tmp_path, broken, "broken.py"))
+    complaint = r"validation_rows failed in broken\.py:\d+ \(ZeroDivisionError: division by zero\)"
+    with pytest.raises(TaskDataError, match=complaint) as told:
+        task.validation_rows()
+    assert "\n" not in str(told.value)
