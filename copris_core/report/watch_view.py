@@ -108,7 +108,7 @@ def _head(state: WatchState, shown: Shown) -> Iterator[Text]:
 
 def _times(state: WatchState, shown: Shown) -> Text:
     if not state.steps:
-        return Text("waiting for the first row of metrics.jsonl", style="cyan")
+        return Text("waiting for the first row of metrics.jsonl: a start takes minutes", style="cyan")
     words = Text(f"{show_seconds(state.elapsed_s)} gone, {_left(state, shown.age_s)}")
     if state.is_done:
         return words
@@ -116,7 +116,7 @@ def _times(state: WatchState, shown: Shown) -> Text:
     silent = shown.age_s > max(SILENT_S, SILENT_STEPS * pace)
     words.append(f", last row {show_seconds(shown.age_s)} ago", style=BAD if silent else "")
     if silent:
-        words.append(": has it died? see logs/", style=BAD)
+        words.append(": has it died?", style=BAD)
     elif shown.went_back:
         words.append("; went on from an earlier step", style="yellow")
     return words
