@@ -108,8 +108,8 @@ def _head(state: WatchState, shown: Shown) -> Iterator[Text]:
 
 def _times(state: WatchState, shown: Shown) -> Text:
     if not state.steps:
-        words = "waiting for the first row of metrics.jsonl, which takes minutes"
-        return Text(words, style="cyan")
+        waiting = "waiting for the first row of metrics.jsonl, which takes minutes"
+        return Text(waiting, style="cyan")
     words = Text(f"{show_seconds(state.elapsed_s)} gone, {_left(state, shown.age_s)}")
     if state.is_done:
         return words
