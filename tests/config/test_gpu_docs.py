@@ -1,19 +1,18 @@
 """Every command of docs/gpu.md is one that this checkout takes; none of them is run."""
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import commands
+
 pytestmark = pytest.mark.verl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gpu.md").read_text()
-COMMANDS = [
-    shlex.split(line, comments=True) for line in PAGE.splitlines() if line.startswith("    ")
-]
+COMMANDS = [list(command.words) for command in commands("docs/gpu.md")]
 
 
 def _of(*beginning: str) -> list[list[str]]:
