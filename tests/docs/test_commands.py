@@ -202,6 +202,8 @@ def python(words: tuple[str, ...]) -> int:
         return int(not (ROOT / words[1]).is_file())
     if words[2] == "pytest":
         return _tested(words[2:])
+    if words[2] == "pip":  # setuptools takes a look for pip as the start of an installation
+        return installed(words[2:])
     return int(importlib.util.find_spec(words[2]) is None)
 
 
