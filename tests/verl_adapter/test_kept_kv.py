@@ -15,7 +15,9 @@ EXACT = 1e-4
 """fp32, nats: the same sum in another order."""
 
 
-def test_kept_requests_go_on_in_a_real_engine() -> None:
+def test_kept_requests_go_on_in_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine a few visits take longer than an unclaimed request waits in a run.
+    monkeypatch.setattr("copris_core.verl_adapter.keep.UNCLAIMED_S", 120.0)
     run(_story)
 
 
