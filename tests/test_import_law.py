@@ -242,6 +242,7 @@ def test_a_lawful_import_is_left_alone(tmp_path: Path, place: str, source: str) 
     assert violations(tmp_path) == []
 
 
+@pytest.mark.slow  # a process; scripts/check runs it
 def test_importing_the_pure_core_loads_no_stack() -> None:
     rooms = set().union(*ROWS[:3], *ROWS[4:7])  # all but the stack's own and the recipes
     files = [

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # starts processes
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 

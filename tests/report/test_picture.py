@@ -23,6 +23,8 @@ from copris_core.report.panels import pens
 from copris_core.report.picture import DOTS_PER_INCH, INK, Layout, Theme
 from tests.report.compare_house import method_of, run_of
 
+pytestmark = pytest.mark.slow  # draws
+
 ODD = "__init__ $\\frac{1}$ <script>alert(1)</script> & 'x'"
 
 

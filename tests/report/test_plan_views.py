@@ -9,6 +9,8 @@ from rich.console import Console
 from copris_core.report.plan_picture import LOOKS, _best_of_each, draw_plan
 from copris_core.report.plan_table import plan_table
 
+pytestmark = pytest.mark.slow  # draws
+
 
 def _prediction(strategy: str, concurrency: int, **changes: Any) -> dict[str, Any]:
     """The widest numbers that are usual."""

@@ -34,6 +34,8 @@ from copris_core.report.prolonged_picture import (
 from copris_core.report.prolonged_view import prolonged_view
 from copris_core.report.run_folder import Row
 
+pytestmark = pytest.mark.slow  # draws
+
 BAND = Band(target=0.05, low=0.025, high=0.075)
 BY_KL = Reset(step=4, reasons=("kl",), sentence="reset 1 at step 4: KL 0.09 is above 0.08")
 BY_BOTH = Reset(

@@ -20,6 +20,8 @@ from tests.simulator.synthetic_run import (
     write_run,
 )
 
+pytestmark = pytest.mark.slow  # fits many runs
+
 KV_TOKENS = 1000
 
 

@@ -14,6 +14,8 @@ from copris_core.rollout.concurrency import FixedLimit
 from copris_core.simulator.presets import CPU_2_CORES, GPU_ESTIMATE, Preset
 from copris_core.simulator.simulation import Controller, Simulation
 
+pytestmark = pytest.mark.slow  # long simulations
+
 PRESETS = {preset.name: preset for preset in (CPU_2_CORES, GPU_ESTIMATE)}
 SWEEP_STAGES = {"cpu-2-cores": 150, "gpu-estimate": 24}
 NOISE = 0.06  # standard deviation of a stage's log speed

@@ -57,6 +57,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(name: str) 
     assert _log(name) != _log(name, seed=1)
 
 
+@pytest.mark.slow  # a process
 def test_another_process_with_other_hashes_writes_the_same_bytes() -> None:
     script = (
         "import importlib.util, sys\n"
