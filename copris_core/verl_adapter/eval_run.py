@@ -88,7 +88,13 @@ def run_eval(settings: EvalSettings, console: Console) -> EvalPaths:
             with _terminable():
                 _complete(job, folder, console)
         folder.finish()
-        return write_eval(folder.samples, path, title=f"{job.model.name}", settings=identity)
+        return write_eval(
+            folder.samples,
+            path,
+            title=job.model.name,
+            settings=identity,
+            rng_seed=settings.seed,
+        )
 
 
 def _job(settings: EvalSettings) -> Job:
