@@ -67,21 +67,6 @@ def test_every_sample_is_sampled_judged_and_reported(
 
 
 @pytest.mark.parametrize("concurrency", [1, 4, 24])
-def test_the_intervals_are_drawn_by_the_seed_that_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard: list[int] = []
-    write = eval_run.write_eval
-
-    def listening(*args: object, rng_seed: int, **more: object) -> object:
-        heard.append(rng_seed)
-        return write(*args, rng_seed=rng_seed, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(eval_run, "write_eval", listening)
-    _evaluate(monkeypatch, _settings(tmp_path / "e", seed=7), ScriptedEngine())
-    assert heard == [7]
-
-
 def test_the_samples_depend_on_seeds_and_not_on_who_runs_beside_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
 ) -> None:
@@ -256,3 +241,18 @@ def test_as_many_are_in_flight_as_the_cache_holds_at_half_their_limit(
 ) -> None:
     settings = _settings(tmp_path, concurrency=asked)
     assert eval_engine.in_flight(settings, kv_tokens=kv_tokens, prompt=49, response=1000) == fit
+
+
+def test_the_intervals_are_drawn_by_the_seed_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    write = eval_run.write_eval
+
+    def listening(*args: object, rng_seed: int, **more: object) -> object:
+        heard.append(rng_seed)
+        return write(*args, rng_seed=rng_seed, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(eval_run, "write_eval", listening)
+    _evaluate(monkeypatch, _settings(tmp_path / "e", seed=7), ScriptedEngine())
+    assert heard == [7]
